@@ -1,0 +1,3 @@
+"""See the module names."""
+
+from __future__ import annotations
