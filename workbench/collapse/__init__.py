@@ -1,3 +1,43 @@
-"""See the module names."""
+"""Do the curves of a family collapse? Normalisation, statistics, the verdict."""
 
 from __future__ import annotations
+
+from workbench.collapse.groups import control_labels, largest_matched, replicate_cells, seed_cells
+from workbench.collapse.offset import Offset, OffsetEstimate, fit_offset, resolve_offset
+from workbench.collapse.report import (
+    TRAIN_SMOOTHING,
+    WINDOW_START,
+    CollapseReport,
+    collapse_report,
+)
+from workbench.collapse.statistics import (
+    crossing,
+    deviation,
+    excess_spread,
+    noise_floor,
+    residual,
+    spread,
+)
+from workbench.collapse.verdict import Verdict
+
+__all__ = [
+    "TRAIN_SMOOTHING",
+    "WINDOW_START",
+    "CollapseReport",
+    "Offset",
+    "OffsetEstimate",
+    "Verdict",
+    "collapse_report",
+    "control_labels",
+    "crossing",
+    "deviation",
+    "excess_spread",
+    "fit_offset",
+    "largest_matched",
+    "noise_floor",
+    "replicate_cells",
+    "residual",
+    "resolve_offset",
+    "seed_cells",
+    "spread",
+]

@@ -90,9 +90,9 @@ def _kept(attrs: dict[str, object]) -> dict[str, object]:
 def _renames(ds: xr.Dataset) -> dict[str, str]:
     names = {}
     for name in map(str, ds.variables):
-        canonical = {("run",): canonical_run_name, ("obs",): canonical_record_name}.get(
-            tuple(map(str, ds[name].dims)), str
-        )(name)
+        canonical = canonical_run_name(name) if ds[name].dims == ("run",) else name
+        if ds[name].dims == ("obs",):
+            canonical = canonical_record_name(name)
         if canonical != name and canonical not in ds.variables:
             names[name] = canonical
     return names
@@ -151,7 +151,7 @@ def _validate_losses(runs: xr.Dataset, names: list[str], source: str) -> None:
         )
         raise DataError(msg)
     finite = np.logical_or.reduce([np.isfinite(runs[loss].to_numpy()) for loss in present])
-    counts = np.add.reduceat(np.append(finite, False), row_bounds(runs)[:-1]) if names else []
+    counts = np.diff(np.concatenate([[0], np.cumsum(finite)])[row_bounds(runs)])
     sizes = runs["row_size"].to_numpy()
     empty = [n for n, c, size in zip(names, counts, sizes, strict=True) if size and not c]
     if empty:

@@ -1,0 +1,211 @@
+"""Power law plus constant, L(C) = L0 + a·C^(−b), with intervals that say what is not identified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from workbench.errors import DataError
+from workbench.laws.kernels import Floats, profile_power_law
+
+PFLOP = 1e15
+LEVEL = 0.95
+_GRID = 64
+_ZOOMS = 9
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval."""
+
+    estimate: float
+    lower: float
+    upper: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the three numbers by name."""
+        return {"estimate": self.estimate, "lower": self.lower, "upper": self.upper}
+
+
+@dataclass(frozen=True)
+class PowerLawFit:
+    """Fitted L(C) = L0 + a·C^(−b), C in PFLOP.
+
+    Parameters
+    ----------
+    a, b, L0 : Estimate
+        Amplitude [nats/token], exponent and irreducible loss [nats/token], with the interval of
+        the profile of the objective over L0.
+    objective : float
+        Mean Huber loss (δ = 1e-3) of the log residuals at the minimum.
+    n_points : int
+        Points fitted.
+    level : float
+        Level of the intervals.
+    warnings : tuple of str
+        What the data do not pin down.
+    """
+
+    a: Estimate
+    b: Estimate
+    L0: Estimate
+    objective: float
+    n_points: int
+    level: float = LEVEL
+    warnings: tuple[str, ...] = ()
+
+    formula = "L = L0 + a * C**(-b), C in PFLOP"
+
+    @property
+    def identified(self) -> bool:
+        """Whether the data exclude L0 = 0 and bound L0 from below the smallest loss."""
+        return self.L0.lower > 0 and not self.warnings
+
+    def predict(self, compute_pflop: ArrayLike) -> Floats:
+        """Return the loss [nats/token] at a compute given in PFLOP."""
+        compute = np.asarray(compute_pflop, dtype=np.float64)
+        return self.L0.estimate + self.a.estimate * compute**-self.b.estimate
+
+    def to_dataset(self) -> xr.Dataset:
+        """Return the parameters as a dataset with dims ``parameter``."""
+        rows = {"a": self.a, "b": self.b, "L0": self.L0}
+        columns = {
+            key: ("parameter", [row.to_dict()[key] for row in rows.values()])
+            for key in ("estimate", "lower", "upper")
+        }
+        attrs = {"law": "power", "formula": self.formula, "level": self.level}
+        return xr.Dataset(columns, coords={"parameter": list(rows)}, attrs=attrs)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{name}</th><td>{p.estimate:.5g}</td><td>{p.lower:.5g} to {p.upper:.5g}</td>"
+            for name, p in (("a", self.a), ("b", self.b), ("L0", self.L0))
+        )
+        notes = "".join(f"<li>{text}</li>" for text in self.warnings)
+        return (
+            f"<b>{self.formula}</b><table><tr><th></th><th>estimate</th>"
+            f"<th>{100 * self.level:.0f} % interval</th></tr>{rows}</table><ul>{notes}</ul>"
+        )
+
+
+def fit_power_law(
+    compute_pflop: ArrayLike, loss: ArrayLike, *, level: float = LEVEL
+) -> PowerLawFit:
+    """Fit L0 + a·C^(−b) to end points by the exact profile over L0.
+
+    The objective is that of Qiu et al. 2025 (mean Huber loss, δ = 1e-3, of the log residuals, with
+    L0 ≥ 0); its global minimum is found instead of the luckiest of many starts.
+
+    Parameters
+    ----------
+    compute_pflop : array-like of shape (point,)
+        Training compute C [PFLOP].
+    loss : array-like of shape (point,)
+        Final loss [nats/token], seed-averaged.
+    level : float
+        Level of the intervals.
+
+    Returns
+    -------
+    PowerLawFit
+
+    Raises
+    ------
+    DataError
+        If there are fewer than three different compute values, or a value is not positive.
+
+    Notes
+    -----
+    The interval of L0 holds every value whose profile objective stays below
+    min·(1 + F(1, n − 3; level)/(n − 3)), the likelihood-ratio region for an error scale estimated
+    from the same residuals. The intervals of a and b are their ranges along that region.
+    With three points nothing is left to judge the fit by, and the interval of L0 is everything.
+    """
+    compute, losses = _points(compute_pflop, loss)
+    log_x, log_y = np.log(compute), np.log(losses)
+    centre = log_x.mean()
+    smallest = float(losses.min())
+
+    best = _minimise(log_x - centre, log_y, smallest)
+    region = _region(log_x - centre, log_y, smallest, best, len(losses), level)
+    u, b, value = (p[0] for p in profile_power_law(log_x - centre, log_y, np.array([best])))
+    u_all, b_all, _ = profile_power_law(log_x - centre, log_y, region)
+    amplitude = np.exp(u_all + b_all * centre)
+    low, high = float(region.min()), float(region.max())
+    return PowerLawFit(
+        a=Estimate(float(np.exp(u + b * centre)), float(amplitude.min()), float(amplitude.max())),
+        b=Estimate(float(b), float(b_all.min()), float(b_all.max())),
+        L0=Estimate(best, low, high),
+        objective=float(value),
+        n_points=len(losses),
+        level=level,
+        warnings=_warnings(low, high, smallest, len(losses)),
+    )
+
+
+def _points(compute_pflop: ArrayLike, loss: ArrayLike) -> tuple[Floats, Floats]:
+    compute = np.asarray(compute_pflop, dtype=np.float64)
+    losses = np.asarray(loss, dtype=np.float64)
+    if compute.shape != losses.shape or compute.ndim != 1:
+        msg = f"compute and loss must be 1-d and equally long, found {compute.shape, losses.shape}."
+        raise DataError(msg)
+    if not (np.isfinite(compute).all() and np.isfinite(losses).all()):
+        msg = "The power law needs finite compute and loss; a point has neither. Drop it."
+        raise DataError(msg)
+    if (compute <= 0).any() or (losses <= 0).any():
+        msg = f"The power law needs positive compute and loss, found a smallest of {losses.min()}."
+        raise DataError(msg)
+    if len(np.unique(compute)) < 3:
+        msg = (
+            f"The power law needs end points at 3 or more compute values, found "
+            f"{len(np.unique(compute))}. Add model sizes, or use --offset zero or a number."
+        )
+        raise DataError(msg)
+    return compute, losses
+
+
+def _constants(smallest: float, low: float, high: float, n: int) -> Floats:
+    """Trial constants, evenly spaced in log(smallest − L0): fine where the law is sensitive."""
+    return smallest - np.geomspace(smallest - low, smallest - high, n)
+
+
+def _minimise(log_x: Floats, log_y: Floats, smallest: float) -> float:
+    low, high = 0.0, smallest * (1 - 1e-6)
+    for _ in range(_ZOOMS):
+        trial = _constants(smallest, low, high, _GRID)
+        objective = profile_power_law(log_x, log_y, trial)[2]
+        k = int(np.argmin(objective))
+        low, high = float(trial[max(k - 1, 0)]), float(trial[min(k + 1, _GRID - 1)])
+    return float(trial[k])
+
+
+def _region(
+    log_x: Floats, log_y: Floats, smallest: float, best: float, n: int, level: float
+) -> Floats:
+    trial = _constants(smallest, 0.0, smallest * (1 - 1e-6), 5 * _GRID)
+    trial = np.sort(np.append(trial, best))
+    if n <= 3:
+        return trial
+    objective = profile_power_law(log_x, log_y, trial)[2]
+    at_best = float(objective[np.searchsorted(trial, best)])
+    bound = at_best * (1 + stats.f.ppf(level, 1, n - 3) / (n - 3))
+    inside = np.flatnonzero(objective <= bound)
+    return np.asarray(trial[inside[0] : inside[-1] + 1])
+
+
+def _warnings(low: float, high: float, smallest: float, n: int) -> tuple[str, ...]:
+    found = []
+    if n <= 3:
+        found.append("3 end points leave nothing to judge L0 by: add model sizes.")
+    elif low <= 0:
+        found.append(
+            f"L0 is not identified: every value from 0 to {high:.4g} nats/token fits within the "
+            "interval. Widen the ladder, add seeds, or give the offset as a number."
+        )
+    if n > 3 and high >= smallest * (1 - 1e-5):
+        found.append("L0 is not bounded from above: it may be as high as the smallest loss.")
+    return tuple(found)
