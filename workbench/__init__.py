@@ -1,5 +1,70 @@
-"""Loss-curve collapse, from logs to a verdict."""
+"""Loss-curve collapse, from logs to a verdict.
+
+Public names load on first use, so that the import itself stays light. ``ds.collapse`` becomes
+available as soon as xarray and this package have both been imported, in either order.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+if TYPE_CHECKING:
+    from workbench.collapse import CollapseReport, collapse_report, normalize
+    from workbench.curves import on_progress, smooth, to_cube
+    from workbench.errors import ArgumentError, CollapseWarning, DataError, WorkbenchError
+    from workbench.io import read
+    from workbench.laws import fit_power_law
+    from workbench.schema import concat_runs, conform, make_runs, select_runs
+    from workbench.store import Recorder, open_store
+    from workbench.tree import open
+    from workbench.views import Explorer, notebook
+
 __version__ = "0.1.0"
+
+_HOME = {
+    "ArgumentError": "errors",
+    "CollapseReport": "collapse",
+    "CollapseWarning": "errors",
+    "DataError": "errors",
+    "Explorer": "views",
+    "Recorder": "store",
+    "WorkbenchError": "errors",
+    "collapse_report": "collapse",
+    "concat_runs": "schema",
+    "conform": "schema",
+    "fit_power_law": "laws",
+    "make_runs": "schema",
+    "normalize": "collapse",
+    "notebook": "views",
+    "on_progress": "curves",
+    "open": "tree",
+    "open_store": "store",
+    "read": "io",
+    "select_runs": "schema",
+    "smooth": "curves",
+    "to_cube": "curves",
+}
+
+__all__ = [*_HOME, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        msg = f"module 'workbench' has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(import_module(f"workbench.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+@wrapt.when_imported("xarray")
+def _register_accessor(_module: ModuleType) -> None:
+    import_module("workbench.accessor").register()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workbench.collapse.groups import control_labels, largest_matched, replicate_cells, seed_cells
+from workbench.collapse.normalize import normalize
 from workbench.collapse.offset import Offset, OffsetEstimate, fit_offset, resolve_offset
 from workbench.collapse.report import (
     TRAIN_SMOOTHING,
@@ -35,6 +36,7 @@ __all__ = [
     "fit_offset",
     "largest_matched",
     "noise_floor",
+    "normalize",
     "replicate_cells",
     "residual",
     "resolve_offset",

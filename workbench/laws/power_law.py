@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import fdtri
 
 from workbench.errors import DataError
 from workbench.laws.kernels import Floats, profile_power_law
@@ -192,7 +192,7 @@ def _region(
         return trial
     objective = profile_power_law(log_x, log_y, trial)[2]
     at_best = float(objective[np.searchsorted(trial, best)])
-    bound = at_best * (1 + stats.f.ppf(level, 1, n - 3) / (n - 3))
+    bound = at_best * (1 + fdtri(1, n - 3, level) / (n - 3))
     inside = np.flatnonzero(objective <= bound)
     return np.asarray(trial[inside[0] : inside[-1] + 1])
 
