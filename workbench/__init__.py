@@ -49,7 +49,7 @@ _HOME = {
     "to_cube": "curves",
 }
 
-__all__ = [*_HOME, "__version__"]  # noqa: PLE0604
+__all__ = [*_HOME, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -66,5 +66,9 @@ def __dir__() -> list[str]:
 
 
 @wrapt.when_imported("xarray")
-def _register_accessor(_module: ModuleType) -> None:
-    import_module("workbench.accessor").register()
+def _register_accessor(xarray: ModuleType) -> None:
+    def collapse(ds: Any) -> Any:
+        """Give the verbs of the workbench on these runs or this cube."""
+        return import_module("workbench.accessor").CollapseAccessor(ds)
+
+    xarray.register_dataset_accessor("collapse")(collapse)

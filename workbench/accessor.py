@@ -1,4 +1,4 @@
-"""``ds.collapse`` on datasets of runs and on cubes: sugar over the functions, nothing of its own."""
+"""``ds.collapse`` on datasets of runs and on cubes: sugar over the functions."""
 
 from __future__ import annotations
 
@@ -71,8 +71,3 @@ class CollapseAccessor:
     def validate(self) -> None:
         """Raise ``DataError`` if the runs break a rule of the schema."""
         validate(self._ds)
-
-
-def register() -> None:
-    """Make ``ds.collapse`` available on every dataset."""
-    xr.register_dataset_accessor("collapse")(CollapseAccessor)

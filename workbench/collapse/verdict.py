@@ -91,6 +91,11 @@ def write_verdict(
 
 
 def _half_way(offset_label: str, delta: float, sigma: float) -> str:
+    if delta == 0 or sigma == 0:
+        return (
+            f"{offset_label}, half-way: the spread across runs is {percent_two_digits(delta)}, "
+            f"seed noise {percent_two_digits(sigma)}."
+        )
     ratio = delta / sigma
     compared = f"{1 / ratio:.1f} times smaller" if ratio < 1 else f"{ratio:.1f} times larger"
     return (

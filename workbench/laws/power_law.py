@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtri
 
 from workbench.errors import DataError
@@ -16,6 +17,8 @@ PFLOP = 1e15
 LEVEL = 0.95
 _GRID = 64
 _ZOOMS = 9
+_EDGE_STEPS = 12
+_EDGE_ZOOMS = 3
 
 
 @dataclass(frozen=True)
@@ -186,15 +189,35 @@ def _minimise(log_x: Floats, log_y: Floats, smallest: float) -> float:
 def _region(
     log_x: Floats, log_y: Floats, smallest: float, best: float, n: int, level: float
 ) -> Floats:
-    trial = _constants(smallest, 0.0, smallest * (1 - 1e-6), 5 * _GRID)
-    trial = np.sort(np.append(trial, best))
+    """Return trial constants that fill the interval of L0, its two ends refined."""
+    top = smallest * (1 - 1e-6)
+    trial = np.sort(np.append(_constants(smallest, 0.0, top, 3 * _GRID), best))
     if n <= 3:
         return trial
-    objective = profile_power_law(log_x, log_y, trial)[2]
-    at_best = float(objective[np.searchsorted(trial, best)])
+    at_best = float(profile_power_law(log_x, log_y, np.array([best]))[2][0])
     bound = at_best * (1 + fdtri(1, n - 3, level) / (n - 3))
-    inside = np.flatnonzero(objective <= bound)
-    return np.asarray(trial[inside[0] : inside[-1] + 1])
+
+    def inside(constants: Floats) -> NDArray[np.bool_]:
+        return np.asarray(profile_power_law(log_x, log_y, constants)[2] <= bound)
+
+    holds = inside(trial) | (trial == best)
+    first, last = np.flatnonzero(holds)[[0, -1]]
+    low = _edge(inside, float(trial[max(first - 1, 0)]), float(trial[first]))
+    high = _edge(inside, float(trial[min(last + 1, len(trial) - 1)]), float(trial[last]))
+    between = trial[(trial > low) & (trial < high)]
+    return np.concatenate([[low], between, [high]])
+
+
+def _edge(inside: Callable[[Floats], NDArray[np.bool_]], out: float, into: float) -> float:
+    """Refine where the interval ends, between a constant outside and one inside."""
+    for _ in range(_EDGE_ZOOMS):
+        if out == into:
+            break
+        steps = np.linspace(out, into, _EDGE_STEPS)
+        found = inside(steps)
+        first = int(np.argmax(found)) if found.any() else _EDGE_STEPS - 1
+        out, into = float(steps[max(first - 1, 0)]), float(steps[first])
+    return into
 
 
 def _warnings(low: float, high: float, smallest: float, n: int) -> tuple[str, ...]:

@@ -117,7 +117,7 @@ def validate(runs: xr.Dataset, *, source: str = "the dataset") -> None:
         raise DataError(msg)
     unique, counts = np.unique(names, return_counts=True)
     if "" in unique or (counts > 1).any():
-        bad = "an empty run_id" if "" in unique else f"run_id {unique[counts > 1][0]!r} twice"
+        bad = "an empty run_id" if "" in unique else f"run_id {str(unique[counts > 1][0])!r} twice"
         msg = f"{source} holds {bad}. Give every run a unique, non-empty run_id."
         raise DataError(msg)
     unknown = sorted(set(map(str, runs["status"].to_numpy())) - set(STATUSES))

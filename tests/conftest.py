@@ -1,0 +1,99 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import settings
+
+from workbench.schema import conform, make_runs
+
+settings.register_profile("shared-machine", deadline=None)  # times say little on a loaded machine
+settings.load_profile("shared-machine")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_curves():
+    """Return a loader of the public curves; skips where they are not on this machine."""
+
+    def load(name: str) -> xr.Dataset:
+        path = SHARED / "curves" / f"{name}.nc"
+        if not path.exists():
+            pytest.skip(f"public curves are not here: {path.name}")
+        with xr.open_dataset(path, engine="netcdf4") as ds:
+            return conform(ds.load(), source=path.name)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def shared_logs() -> Path:
+    """Return the folder of untouched public logs; skips where it is not on this machine."""
+    path = SHARED / "logs"
+    if not path.exists():
+        pytest.skip("public logs are not here")
+    return path
+
+
+def _unique(size: float, seed: int, rows: list[dict[str, object]]) -> str:
+    name = f"N{size:g}-s{seed}"
+    again = sum(str(row["run_id"]).startswith(name) for row in rows)
+    return f"{name}-{again}" if again else name
+
+
+@pytest.fixture
+def make_family():
+    """Return a maker of synthetic families that collapse exactly at offset `floor`.
+
+    L(x) = floor + A(N) * x**-0.3, A falling with N, plus optional seed noise and a run that
+    stands off.
+    """
+
+    def make(
+        *,
+        sizes=(1e6, 2e6, 4e6, 8e6),
+        seeds=(0, 1, 2),
+        floor=1.7,
+        noise=0.0,
+        records=200,
+        odd=None,
+        rng=0,
+        **coords,
+    ) -> xr.Dataset:
+        generator = np.random.default_rng(rng)
+        rows, records_of = [], []
+        for size in sizes:
+            for seed in seeds:
+                x = np.arange(1, records + 1) / records
+                amplitude = 20 * size**-0.2 * np.exp(noise * generator.standard_normal())
+                loss = floor + amplitude * x**-0.3
+                if odd == (size, seed):
+                    loss += 0.2 * amplitude * np.sin(np.pi * x)
+                rows.append({"run_id": _unique(size, seed, rows), "model_size": size, "seed": seed})
+                records_of.append(loss)
+        n = len(rows)
+        base = {key: [row[key] for row in rows] for key in rows[0]}
+        extra = {
+            "tpp": np.full(n, 20.0),
+            "tau": np.full(n, 0.2),
+            "schedule": ["linear"] * n,
+            "total_steps": np.full(n, float(records)),
+            "status": ["done"] * n,
+            **{name: np.broadcast_to(value, n) for name, value in coords.items()},
+        }
+        ds = make_runs(
+            {**base, **extra},
+            {
+                "step": np.tile(np.arange(1, records + 1), n),
+                "eval_loss": np.concatenate(records_of),
+            },
+            row_size=[records] * n,
+        )
+        return conform(ds)
+
+    return make

@@ -1,0 +1,155 @@
+"""Verbs that move curves and look after stores: import, runs, export, check."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+from workbench.cli.app import app, emit
+from workbench.cli.options import AsJson, Selection, StorePath, store_path
+from workbench.errors import ArgumentError
+from workbench.io import import_sources
+from workbench.schema import matching
+from workbench.store import open_store
+from workbench.text import plural, short_count
+
+_LEADING = (
+    "run_id",
+    "family",
+    "status",
+    "model_size",
+    "tau",
+    "tpp",
+    "schedule",
+    "seed",
+    "n_records",
+    "last_step",
+    "final_loss",
+)
+
+
+@app.command(name="import")
+def import_(
+    *sources: Annotated[Path, Parameter(help="Files or folders to read.")],
+    store: StorePath = None,
+    format: Annotated[str, Parameter(help="Log format; auto looks at the content.")] = "auto",
+    family: Annotated[str | None, Parameter(help="Family the runs belong to.")] = None,
+    set: Annotated[
+        tuple[str, ...],
+        Parameter(negative="", help="Run coordinate as NAME=VALUE; total_steps=last. Repeatable."),
+    ] = (),
+    json: AsJson = False,
+) -> None:
+    """Read logs into a store. All or nothing: a failed import changes nothing."""
+    if not sources:
+        msg = "import needs at least one SOURCE. Example: workbench import curves.nc --store runs"
+        raise ArgumentError(msg)
+    target = open_store(store_path(store), create=True)
+    report = import_sources(
+        target, sources, format=format, settings=parse_settings(set), family=family
+    )
+    data = {
+        "imported": [dict(row) for row in report.imported],
+        "skipped": [dict(row) for row in report.skipped],
+        "unmapped": list(report.unmapped),
+        "notes": list(report.notes),
+    }
+    lines = [f"Imported {plural(len(report.imported), 'run')} into {store_path(store)}."]
+    lines += [f"Skipped {row['source']}: {row['reason']}" for row in report.skipped]
+    lines += [f"Kept under its own name: {', '.join(report.unmapped)}"] if report.unmapped else []
+    lines += list(report.notes)
+    emit(data, "\n".join(lines), as_json=json)
+
+
+def parse_settings(texts: tuple[str, ...]) -> dict[str, str]:
+    """Read repeated NAME=VALUE."""
+    settings = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            msg = f"--set takes NAME=VALUE, found {text!r}. Example: --set total_steps=24000"
+            raise ArgumentError(msg)
+        settings[name.strip()] = value.strip()
+    return settings
+
+
+@app.command
+def runs(selection: Selection | None = None, *, json: AsJson = False) -> None:
+    """List the runs of a store, planned and running ones too."""
+    chosen = selection or Selection()
+    table = chosen.open().table()
+    coordinates = xr.Dataset(
+        {name: ("run", _column(table[name])) for name in map(str, table.columns)},
+        coords={"run": np.arange(len(table))},
+    )
+    table = table[matching(coordinates, chosen.where)]
+    names = [*(n for n in _LEADING if n in table), *(n for n in table if n not in _LEADING)]
+    rows: list[dict[str, Any]] = [
+        {str(key): value for key, value in row.items()}
+        for row in table[names].to_dict(orient="records")
+    ]
+    emit(rows, "" if json else _render(rows), as_json=json)
+
+
+def _column(values: pd.Series[Any]) -> np.ndarray:
+    if pd.api.types.is_numeric_dtype(values):
+        return values.to_numpy(dtype=float)
+    return values.fillna("").astype(str).to_numpy(dtype=str)
+
+
+def _render(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "No runs."
+    shown = [name for name in _LEADING if name in rows[0]]
+    table = Table(*shown, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(_cell(name, row[name]) for name in shown))
+    console = Console(width=max(100, Console().width))
+    with console.capture() as capture:
+        console.print(table)
+    return f"{capture.get()}{plural(len(rows), 'run')}"
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None or value == "" or (isinstance(value, float) and np.isnan(value)):
+        return "–"
+    if name == "model_size":
+        return short_count(value)
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+@app.command
+def export(
+    target: Annotated[Path, Parameter(help=".nc, .zarr, .parquet, or a folder for CSV.")],
+    selection: Selection | None = None,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Write the selected runs to a file, every record of them."""
+    chosen = selection or Selection()
+    written = chosen.runs()
+    chosen.open().export(target, where=chosen.where)
+    records = int(written["row_size"].sum())
+    count = written.sizes["run"]
+    emit(
+        {"target": os.fspath(target), "runs": count, "records": records},
+        f"Wrote {plural(count, 'run')}, {plural(records, 'record')} to {target}.",
+        as_json=json,
+    )
+
+
+@app.command
+def check(*, store: StorePath = None, json: AsJson = False) -> int:
+    """Verify a store: hashes, counts, increasing steps, orphaned points. Exit 1 on a problem."""
+    problems = open_store(store_path(store)).check()
+    human = "\n".join(problems) or "No problem found."
+    emit({"ok": not problems, "problems": list(problems)}, human, as_json=json)
+    return 1 if problems else 0

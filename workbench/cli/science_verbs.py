@@ -1,0 +1,95 @@
+"""Verbs that look at curves: collapse, fit."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from cyclopts import Parameter
+
+from workbench.cli.app import app, emit
+from workbench.cli.options import AsJson, Selection
+from workbench.collapse import WINDOW_START, Offset, collapse_report, fit_offset
+from workbench.curves import POINTS, XAxis, on_progress
+from workbench.errors import ArgumentError
+from workbench.schema import LossName
+
+LossOption = Annotated[
+    LossName | None,
+    Parameter(help="Loss to read; default: eval_loss where every selected run has it."),
+]
+
+
+@app.command
+def collapse(
+    selection: Selection | None = None,
+    *,
+    loss: LossOption = None,
+    offset: Annotated[str, Parameter(help="zero, fit, or a number in nats/token.")] = "fit",
+    x: XAxis = "progress",
+    start: Annotated[
+        float, Parameter(name="--from", help="Means look at progress from here on.")
+    ] = WINDOW_START,
+    smoothing: Annotated[float | None, Parameter(help="Smoother width, share of the run.")] = None,
+    points: Annotated[int, Parameter(help="Grid points of progress.")] = POINTS,
+    json: AsJson = False,
+) -> None:
+    """Normalise the selected runs and say whether they are one curve."""
+    report = collapse_report(
+        (selection or Selection()).runs(),
+        loss=loss,
+        offset=parse_offset(offset),
+        x=x,
+        start=start,
+        smoothing=smoothing,
+        points=points,
+    )
+    emit(report.to_dict(), str(report), as_json=json)
+
+
+@app.command
+def fit(
+    law: Annotated[Literal["power"], Parameter(help="power: L = L0 + a·C^(−b).")],
+    selection: Selection | None = None,
+    *,
+    loss: LossOption = None,
+    json: AsJson = False,
+) -> None:
+    """Fit a law to the selected runs, with intervals."""
+    runs = (selection or Selection()).runs()
+    estimate = fit_offset(on_progress(runs, loss=loss))
+    found = estimate.fit
+    assert found is not None  # fit_offset always fits
+    params = {"a": found.a.to_dict(), "b": found.b.to_dict(), "L0": found.L0.to_dict()}
+    lines = [f"{found.formula}; {estimate.method}"]
+    lines += [
+        f"{name} = {p['estimate']:.6g} ({p['lower']:.6g} to {p['upper']:.6g}, "
+        f"{100 * found.level:.0f} %)"
+        for name, p in params.items()
+    ]
+    lines += [f"objective {found.objective:.4g}", *found.warnings]
+    data = {
+        "law": law,
+        "formula": found.formula,
+        "params": params,
+        "objective": found.objective,
+        "n_points": found.n_points,
+        "level": found.level,
+        "method": estimate.method,
+        "warnings": list(found.warnings),
+    }
+    emit(data, "\n".join(lines), as_json=json)
+
+
+def parse_offset(text: str) -> Offset:
+    """Read ``zero``, ``fit`` or a number."""
+    if text == "zero" or text == "fit":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value):
+        msg = f"--offset takes zero, fit or a number in nats/token, found {text!r}."
+        raise ArgumentError(msg)
+    return value
