@@ -49,7 +49,30 @@ _HOME = {
     "to_cube": "curves",
 }
 
-__all__ = [*_HOME, "__version__"]
+__all__ = [
+    "ArgumentError",
+    "CollapseReport",
+    "CollapseWarning",
+    "DataError",
+    "Explorer",
+    "Recorder",
+    "WorkbenchError",
+    "__version__",
+    "collapse_report",
+    "concat_runs",
+    "conform",
+    "fit_power_law",
+    "make_runs",
+    "normalize",
+    "notebook",
+    "on_progress",
+    "open",
+    "open_store",
+    "read",
+    "select_runs",
+    "smooth",
+    "to_cube",
+]
 
 
 def __getattr__(name: str) -> Any:
