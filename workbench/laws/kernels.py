@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 HUBER_DELTA = 1e-3
-_ITERATIONS = 40
+_ITERATIONS = 60
+_RELATIVE_DECREASE = 1e-10
 
 
 def huber(residual: Floats, delta: float = HUBER_DELTA) -> Floats:
@@ -51,12 +52,13 @@ def profile_power_law(
     u, b = _start(log_x, log_y, c)
     value = _objective(u, b, c, log_x, log_y, delta)
     damping = np.full(len(constants), 1e-9)
+    settled = np.zeros(len(constants), dtype=bool)
     for _ in range(_ITERATIONS):
         du, db = _newton_step(u, b, c, log_x, log_y, delta, damping)
         tried = _objective(u + du, b + db, c, log_x, log_y, delta)
         better = tried <= value
         u, b = np.where(better, u + du, u), np.where(better, b + db, b)
-        settled = np.abs(value - tried) <= 1e-15 * value
+        settled |= better & (value - tried <= _RELATIVE_DECREASE * value)
         value = np.where(better, tried, value)
         damping = np.where(better, damping / 10, np.maximum(damping, 1e-12) * 30)
         if bool(np.all(settled | (damping > 1e6))):

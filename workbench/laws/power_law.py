@@ -15,10 +15,10 @@ from workbench.laws.kernels import Floats, profile_power_law
 
 PFLOP = 1e15
 LEVEL = 0.95
-_GRID = 64
-_ZOOMS = 9
-_EDGE_STEPS = 12
-_EDGE_ZOOMS = 3
+_GRID = 96
+_ZOOMS = 6
+_EDGE_STEPS = 24
+_EDGE_ZOOMS = 2
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def _region(
 ) -> Floats:
     """Return trial constants that fill the interval of L0, its two ends refined."""
     top = smallest * (1 - 1e-6)
-    trial = np.sort(np.append(_constants(smallest, 0.0, top, 3 * _GRID), best))
+    trial = np.sort(np.append(_constants(smallest, 0.0, top, 2 * _GRID), best))
     if n <= 3:
         return trial
     at_best = float(profile_power_law(log_x, log_y, np.array([best]))[2][0])
@@ -202,22 +202,22 @@ def _region(
 
     holds = inside(trial) | (trial == best)
     first, last = np.flatnonzero(holds)[[0, -1]]
-    low = _edge(inside, float(trial[max(first - 1, 0)]), float(trial[first]))
-    high = _edge(inside, float(trial[min(last + 1, len(trial) - 1)]), float(trial[last]))
+    outer = trial[[max(first - 1, 0), min(last + 1, len(trial) - 1)]]
+    low, high = _edges(inside, outer, trial[[first, last]])
     between = trial[(trial > low) & (trial < high)]
     return np.concatenate([[low], between, [high]])
 
 
-def _edge(inside: Callable[[Floats], NDArray[np.bool_]], out: float, into: float) -> float:
-    """Refine where the interval ends, between a constant outside and one inside."""
+def _edges(inside: Callable[[Floats], NDArray[np.bool_]], outer: Floats, inner: Floats) -> Floats:
+    """Refine both ends of the interval, each between a constant outside and one inside."""
     for _ in range(_EDGE_ZOOMS):
-        if out == into:
-            break
-        steps = np.linspace(out, into, _EDGE_STEPS)
-        found = inside(steps)
-        first = int(np.argmax(found)) if found.any() else _EDGE_STEPS - 1
-        out, into = float(steps[max(first - 1, 0)]), float(steps[first])
-    return into
+        steps = np.linspace(outer, inner, _EDGE_STEPS, axis=1)
+        found = inside(steps.ravel()).reshape(steps.shape)
+        found[:, -1] = True
+        first = found.argmax(axis=1)
+        ends = np.arange(2)
+        outer, inner = steps[ends, np.maximum(first - 1, 0)], steps[ends, first]
+    return inner
 
 
 def _warnings(low: float, high: float, smallest: float, n: int) -> tuple[str, ...]:

@@ -1,0 +1,160 @@
+"""Verbs that run for a while: train, demo, serve, report."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from workbench.cli.app import app, emit, say
+from workbench.cli.options import AsJson, Selection, StorePath, store_path
+from workbench.cli.science_verbs import LossOption, parse_offset
+from workbench.collapse import CollapseReport, collapse_report, largest_matched
+from workbench.datasets import load_quickstart
+from workbench.schema import select_runs, take_runs
+from workbench.store import open_store
+from workbench.text import plural
+
+DEMO_STORE = "runs-demo"
+SHIPPED, FRESH = "quickstart", "trained-here"
+
+Port = Annotated[int, Parameter(help="Port of the dashboard.")]
+
+
+@app.command
+def train(
+    family_spec: Annotated[str, Parameter(name="FAMILY", help="Preset name or a TOML file.")],
+    *,
+    store: StorePath = None,
+    family: Annotated[str | None, Parameter(help="Name of the family in the store.")] = None,
+    processes: Annotated[int | None, Parameter(help="Processes; default: one a core.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Train a family of small models, writing live into a store; finished runs are kept."""
+    from workbench.training import load_spec, train_family
+
+    path = store_path(store)
+    open_store(path, create=True)
+    result = train_family(load_spec(family_spec), path, family=family, processes=processes)
+    rows = [dict(row) for row in result.runs]
+    human = (
+        f"Trained {plural(len(rows), 'run')} of {result.family} in {result.seconds:.0f} s "
+        f"({result.run_steps_per_second:.0f} run-steps/s) into {path}."
+    )
+    data = {
+        "family": result.family,
+        "runs": rows,
+        "run_steps_per_second": result.run_steps_per_second,
+        "seconds": result.seconds,
+    }
+    emit(data, human, as_json=json)
+
+
+@app.command
+def serve(
+    *,
+    store: StorePath = None,
+    port: Port = 5006,
+    address: Annotated[
+        str, Parameter(help="Address to bind; others than this machine's own need --insecure.")
+    ] = "127.0.0.1",
+    browser: Annotated[bool, Parameter(help="Open a browser.")] = False,
+    insecure: Annotated[
+        bool, Parameter(negative="", help="Serve an open address without a login.")
+    ] = False,
+) -> None:
+    """Serve the dashboard on a store until Ctrl-C; answers / and /health."""
+    from workbench.apps import start
+
+    path = store_path(store)
+    open_store(path)
+    with start(path, port=port, address=address, insecure=insecure) as server:
+        emit(None, f"Dashboard: {server.url}  (Ctrl-C stops it)", as_json=False)
+        if browser:
+            webbrowser.open(server.url)
+        server.wait()
+
+
+@app.command
+def demo(
+    *,
+    quick: Annotated[
+        bool, Parameter(negative="", help="Train the small family only, about a minute.")
+    ] = False,
+    store: Annotated[str, Parameter(help="Store of the demo.")] = DEMO_STORE,
+    port: Port = 5006,
+    browser: Annotated[bool, Parameter(help="Open a browser.")] = True,
+    json: AsJson = False,
+) -> None:
+    """Serve the shipped family at once, train a fresh one beside it, then keep serving."""
+    from workbench.apps import start
+    from workbench.training import load_spec, train_family
+
+    demo_store = open_store(store, create=True)
+    if SHIPPED not in set(demo_store.table()["family"]):
+        demo_store.add_runs(load_quickstart(), family=SHIPPED)
+    with start(store, port=port) as server:
+        say(f"Dashboard: {server.url}  (Ctrl-C stops it)")
+        if browser:
+            webbrowser.open(server.url)
+        spec = load_spec("quickstart" if quick else "demo")
+        result = train_family(spec, store, family=FRESH)
+        report = _matched_report(store, FRESH)
+        data = {
+            "address": server.url,
+            "store": store,
+            "family": FRESH,
+            "seconds": result.seconds,
+            "collapse": report.to_dict(),
+        }
+        human = (
+            f"Family {FRESH!r} is trained ({result.seconds:.0f} s). {report.verdict}\n"
+            f"Still serving {server.url}; Ctrl-C stops it."
+        )
+        emit(data, human, as_json=json)
+        server.wait()
+
+
+def _matched_report(store: str, family: str) -> CollapseReport:
+    """Report the largest matched group of a family, with no offset."""
+    runs = select_runs(open_store(store).runs(), [f"family={family}", "status=done"])
+    _, rows = largest_matched(runs)
+    return collapse_report(take_runs(runs, rows), offset="zero")
+
+
+@app.command
+def report(
+    *names: Annotated[Literal["collapse"], Parameter(help="Reports to build.")],
+    out: Annotated[Path, Parameter(help="Folder for the report.")],
+    selection: Selection | None = None,
+    loss: LossOption = None,
+    offset: Annotated[str, Parameter(help="zero, fit, or a number in nats/token.")] = "fit",
+    json: AsJson = False,
+) -> None:
+    """Build a report from a store: one notebook, run and rendered to HTML, with its manifest."""
+    from workbench.reports import build_report
+
+    chosen = selection or Selection()
+    built: list[dict[str, Any]] = []
+    for name in names or ("collapse",):
+        result = build_report(
+            name,
+            store=store_path(chosen.store),
+            out=out,
+            where=chosen.where,
+            offset=parse_offset(offset),
+            loss=loss,
+        )
+        built.append(
+            {
+                "name": name,
+                "html": str(result.html),
+                "manifest": str(result.manifest),
+                "verdict": result.verdict,
+                "seconds": result.seconds,
+            }
+        )
+    lines = [f"{row['html']}  ({row['seconds']:.0f} s)\n{row['verdict']}" for row in built]
+    emit(built, "\n".join(lines), as_json=json)
