@@ -18,13 +18,24 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
-def shared_curves():
-    """Return a loader of the public curves; skips where they are not on this machine."""
+def shared_curves_path():
+    """Return a finder of files of public curves; skips where they are not on this machine."""
 
-    def load(name: str) -> xr.Dataset:
+    def find(name: str) -> Path:
         path = SHARED / "curves" / f"{name}.nc"
         if not path.exists():
             pytest.skip(f"public curves are not here: {path.name}")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def shared_curves(shared_curves_path):
+    """Return a loader of the public curves as runs."""
+
+    def load(name: str) -> xr.Dataset:
+        path = shared_curves_path(name)
         with xr.open_dataset(path, engine="netcdf4") as ds:
             return conform(ds.load(), source=path.name)
 

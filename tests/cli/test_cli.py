@@ -1,0 +1,227 @@
+"""The command line as scripts use it: one JSON document, exit codes, one-paragraph errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from workbench.cli import run
+
+WORKBENCH = [sys.executable, "-c", "from workbench.cli import main; main()"]
+
+
+@pytest.fixture
+def call(capsys, monkeypatch, tmp_path):
+    """Return a caller of the command line in this process: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WORKBENCH_STORE", raising=False)
+
+    def invoke(*tokens: str):
+        code = run(list(tokens))
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return invoke
+
+
+@pytest.fixture
+def family_file(make_family, tmp_path):
+    path = tmp_path / "family.nc"
+    make_family(noise=5e-3).to_netcdf(path, engine="netcdf4")
+    return str(path)
+
+
+@pytest.fixture
+def store(call, family_file, tmp_path):
+    code, _, err = call("import", family_file, "--store", "s", "--family", "made")
+    assert code == 0, err
+    return "s"
+
+
+def one_paragraph(text: str) -> bool:
+    return text.count("\n") == 1 and "Traceback" not in text
+
+
+def test_import_then_runs(call, family_file):
+    code, out, _ = call("import", family_file, "--store", "s", "--json")
+    data = json.loads(out)
+    assert code == 0
+    assert len(data["imported"]) == 12
+    assert {"run_id", "records", "format"} <= set(data["imported"][0])
+    code, out, _ = call("runs", "--store", "s", "--json", "--where", "seed=1")
+    rows = json.loads(out)
+    assert [row["seed"] for row in rows] == [1, 1, 1, 1]
+    keys = "run_id family status model_size tau tpp schedule seed n_records last_step final_loss"
+    assert set(keys.split()) <= set(rows[0])
+    code, out, _ = call("runs", "--store", "s")
+    assert "12 runs" in out
+
+
+def test_importing_twice_adds_nothing(call, store, family_file):
+    call("import", family_file, "--store", store, "--family", "made")
+    _, out, _ = call("runs", "--store", store, "--json")
+    assert len(json.loads(out)) == 12
+
+
+def test_collapse_as_json_and_as_text(call, store):
+    code, out, _ = call("collapse", "--store", store, "--offset", "1.7", "--json")
+    data = json.loads(out)
+    assert code == 0
+    assert data["supercollapse"]["holds"] is True
+    assert data["offset"]["value"] == 1.7
+    assert len(data["progress"]) == len(data["deviation"]) == len(data["noise_floor"])
+    code, text, _ = call("collapse", "--store", store, "--offset", "1.7")
+    assert data["verdict"] in text
+
+
+def test_filters_combine(call, store):
+    _, out, _ = call(
+        "collapse",
+        "--store",
+        store,
+        "--offset",
+        "zero",
+        "--json",
+        "--where",
+        "model_size<=2000000",
+        "--where",
+        "seed=0,1",
+    )
+    data = json.loads(out)
+    assert data["n_runs"] == 4
+    assert data["model_sizes"] == [1e6, 2e6]
+
+
+def test_fit_power(call, store):
+    code, out, _ = call("fit", "power", "--store", store, "--json")
+    data = json.loads(out)
+    assert code == 0
+    assert data["params"]["L0"]["lower"] <= 1.7 <= data["params"]["L0"]["upper"]
+    assert {"law", "formula", "params", "objective", "n_points", "warnings"} <= set(data)
+
+
+def test_store_from_the_environment(call, store, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_STORE", store)
+    code, out, _ = call("runs", "--json")
+    assert code == 0
+    assert len(json.loads(out)) == 12
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr", ".csv"])
+def test_export_round_trips(call, store, suffix, tmp_path):
+    target = str(tmp_path / f"out{suffix}" if suffix != ".csv" else tmp_path / "out")
+    code, out, err = call("export", target, "--store", store, "--where", "seed=0", "--json")
+    assert code == 0, err
+    assert json.loads(out)["runs"] == 4
+    code, out, err = call("import", target, "--store", "again", "--json")
+    assert code == 0, err
+    _, out, _ = call("collapse", "--store", "again", "--offset", "zero", "--json")
+    _, before, _ = call(
+        "collapse", "--store", store, "--offset", "zero", "--json", "--where", "seed=0"
+    )
+    np.testing.assert_allclose(
+        np.array(json.loads(out)["deviation"], float),
+        np.array(json.loads(before)["deviation"], float),
+        rtol=1e-6,
+    )
+
+
+def test_check_says_ok(call, store):
+    code, out, _ = call("check", "--store", store, "--json")
+    assert (code, json.loads(out)) == (0, {"ok": True, "problems": []})
+
+
+@pytest.mark.parametrize(
+    ("tokens", "code", "message"),
+    [
+        (["collapse", "--store", "s", "--where", "taus=1"], 2, "Did you mean 'tau'"),
+        (["collapse", "--store", "s", "--where", "tpp"], 2, "NAME OP VALUE"),
+        (["collapse", "--store", "s", "--where", "tpp>99"], 1, "No run matches tpp>99"),
+        (["collapse", "--store", "s", "--offset", "best"], 2, "--offset takes"),
+        (["collapse", "--store", "s", "--loss", "train_loss"], 1, "no finite train_loss"),
+        (["collapse", "--store", "s", "--x", "epoch"], 2, "epoch"),
+        (["collapse", "--store", "nowhere"], 2, "nowhere"),
+        (["import", "missing.csv", "--store", "s"], 2, "missing.csv"),
+        (["import", "--store", "s"], 2, "SOURCE"),
+        (["fit", "cubic", "--store", "s"], 2, "cubic"),
+        (["runs", "--store", "s", "--wher", "x=1"], 2, "--wher"),
+        (["nothing"], 2, "nothing"),
+        (["report", "collapse", "--store", "nowhere", "--out", "r"], 2, "nowhere"),
+        (["train", "no-such-preset", "--store", "t"], 2, "no-such-preset"),
+        (["serve", "--store", "nowhere"], 2, "nowhere"),
+        (["serve", "--store", "s", "--address", "0.0.0.0"], 2, "insecure"),
+    ],
+)
+def test_bad_requests_fail_with_one_paragraph(call, store, tokens, code, message):
+    got, out, err = call(*tokens)
+    assert (got, out) == (code, "")
+    assert message in err
+    assert one_paragraph(err), err
+
+
+def test_nan_only_curve_is_refused_and_nothing_is_stored(call, make_family, tmp_path):
+    runs = make_family(sizes=(1e6,), seeds=(0,))
+    blank = runs.assign(eval_loss=("obs", np.full(runs.sizes["obs"], np.nan)))
+    blank.to_netcdf(tmp_path / "blank.nc", engine="netcdf4")
+    code, _, err = call("import", str(tmp_path / "blank.nc"), "--store", "n")
+    assert code == 1
+    assert "no finite loss" in err
+    _, out, _ = call("runs", "--store", "n", "--json")
+    assert out.strip() in ("", "[]")
+
+
+def test_two_runs_in_one_cell_are_named(call, make_family, tmp_path):
+    import workbench as wb
+
+    runs = make_family(sizes=(1e6,), seeds=(0, 0))
+    runs.to_netcdf(tmp_path / "twice.nc", engine="netcdf4")
+    call("import", str(tmp_path / "twice.nc"), "--store", "d")
+    tree = wb.open(str(tmp_path / "d"))
+    assert "share the cell" in tree["cube"].attrs["why_empty"]
+    with pytest.raises(wb.DataError, match="'N1e\\+06-s0' and 'N1e\\+06-s0-1'"):
+        wb.to_cube(tree["runs"].to_dataset())
+
+
+def test_a_newer_file_is_left_alone(call, make_family, tmp_path):
+    make_family().assign_attrs(schema="collapse-runs/99").to_netcdf(tmp_path / "new.nc")
+    code, _, err = call("import", str(tmp_path / "new.nc"), "--store", "n")
+    assert code == 1
+    assert "newer" in err
+
+
+def test_debug_shows_the_traceback(call):
+    with pytest.raises(Exception, match="nowhere"):
+        call("collapse", "--store", "nowhere", "--debug")
+
+
+def test_console_script_keeps_stdout_clean(family_file, tmp_path):
+    environment = os.environ | {"WORKBENCH_STORE": str(tmp_path / "s")}
+    subprocess.run([*WORKBENCH, "import", family_file], check=True, env=environment)
+    done = subprocess.run(
+        [*WORKBENCH, "collapse", "--offset", "zero", "--json"],
+        check=True,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(done.stdout)["n_runs"] == 12
+
+
+def test_public_ladder_end_to_end(call, shared_curves_path):
+    path = shared_curves_path("qiu_c5m")
+    code, _, err = call("import", str(path), "--store", "c")
+    assert code == 0, err
+    _, out, _ = call("collapse", "--store", "c", "--loss", "eval_loss", "--offset", "fit", "--json")
+    data = json.loads(out)
+    assert data["power_law"]["b"]["estimate"] == pytest.approx(0.197, abs=0.002)
+    assert data["power_law"]["L0"]["estimate"] == pytest.approx(3.1334, abs=0.001)
+    assert data["power_law"]["objective"] <= 1.70e-9
+    assert 0.1 < data["supercollapse"]["beyond"] < 0.2
+    with xr.open_dataset(path) as ds:
+        assert data["n_runs"] == ds.sizes["run"]
