@@ -1,0 +1,134 @@
+"""The forward pass of many runs at once: run k reads row k of a flat tensor and nothing else.
+
+Matrix products are batched over the run axis, so a row's numbers do not depend on which other rows
+are in the batch: row k equals the same run alone, bit for bit, on one CPU and one library version.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from workbench.recipes import residual_multiplier
+from workbench.training.shape import ModelShape
+
+_ALIBI_SLOPES = (2.0, 0.5, 0.125, 0.0)
+
+
+def initial_rows(shape: ModelShape, seeds: list[int]) -> Tensor:
+    """Draw fresh weights, one row per seed.
+
+    Parameters
+    ----------
+    shape : ModelShape
+        Shape that all rows share.
+    seeds : list of int
+        Seed of each row.
+
+    Returns
+    -------
+    Tensor, float32, shape (run, model_size)
+    """
+    scale = np.concatenate([np.full(p.size, p.init_std, np.float32) for p in shape.parameters])
+    rows = [
+        np.random.default_rng([2, seed]).standard_normal(shape.model_size, dtype=np.float32)
+        for seed in seeds
+    ]
+    return torch.from_numpy(np.stack(rows) * scale)
+
+
+def token_losses(weights: Tensor, inputs: Tensor, targets: Tensor, *, shape: ModelShape) -> Tensor:
+    """Return the cross-entropy of every token of every run.
+
+    Parameters
+    ----------
+    weights : Tensor, shape (run, model_size)
+        Flat weights.
+    inputs, targets : Tensor of int64, shape (run, sequence, position)
+        Tokens and the tokens that follow them.
+    shape : ModelShape
+        Shape that all rows share.
+
+    Returns
+    -------
+    Tensor, shape (run, sequence, position), nats
+    """
+    runs, sequences, positions = inputs.shape
+    weight = _named(weights, shape)
+    residual = _embed(weight["embedding"], inputs)
+    scale = residual_multiplier(shape.depth)
+    for block in range(shape.depth):
+        attended = _attention(
+            torch.bmm(_norm(residual), weight[f"{block}.qkv"]), sequences, shape=shape
+        )
+        residual = residual + scale * torch.bmm(attended, weight[f"{block}.attention_out"])
+        hidden = _squared_relu(torch.bmm(_norm(residual), weight[f"{block}.up"]))
+        residual = residual + scale * torch.bmm(hidden, weight[f"{block}.down"])
+    logits = torch.bmm(_norm(residual), weight["readout"])
+    losses = F.cross_entropy(logits.view(-1, shape.vocab), targets.reshape(-1), reduction="none")
+    return losses.view(runs, sequences, positions)
+
+
+def _named(weights: Tensor, shape: ModelShape) -> dict[str, Tensor]:
+    # One split: its backward is a single concatenation into the flat gradient.
+    parts = torch.split(weights, [p.size for p in shape.parameters], dim=1)
+    return {
+        p.name: part.view(-1, *p.shape) for p, part in zip(shape.parameters, parts, strict=True)
+    }
+
+
+def _embed(tables: Tensor, inputs: Tensor) -> Tensor:
+    runs, vocab, width = tables.shape
+    offsets = torch.arange(runs).view(runs, 1, 1) * vocab
+    return F.embedding(inputs + offsets, tables.reshape(runs * vocab, width)).view(runs, -1, width)
+
+
+def _norm(residual: Tensor) -> Tensor:
+    return F.layer_norm(residual, residual.shape[-1:])
+
+
+def _attention(qkv: Tensor, sequences: int, *, shape: ModelShape) -> Tensor:
+    # Two products and a softmax: at short context and small heads the fused kernel is slower.
+    runs, tokens, _ = qkv.shape
+    batch, positions = runs * sequences, tokens // sequences
+    split = qkv.view(batch, positions, 3, shape.heads, shape.head_size).permute(2, 0, 3, 1, 4)
+    query, key, value = split.reshape(3, batch * shape.heads, positions, shape.head_size)
+    scores = torch.bmm(query * shape.head_size**-0.5, key.transpose(1, 2))
+    biased = scores.view(batch, shape.heads, positions, positions) + _alibi(positions, shape.heads)
+    share = torch.softmax(biased, dim=-1).view(-1, positions, positions)
+    mixed = torch.bmm(share, value).view(batch, shape.heads, positions, shape.head_size)
+    return mixed.transpose(1, 2).reshape(runs, tokens, shape.width)
+
+
+@lru_cache
+def _alibi(positions: int, heads: int) -> Tensor:
+    """Return distance penalties with the causal mask, shape (head, query, key)."""
+    slopes = torch.tensor(_ALIBI_SLOPES).repeat(-(-heads // len(_ALIBI_SLOPES)))[:heads]
+    place = torch.arange(positions)
+    distance = (place[:, None] - place[None, :]).float()
+    return (-slopes[:, None, None] * distance).masked_fill(distance < 0, float("-inf"))
+
+
+class _SquaredRelu(torch.autograd.Function):
+    """relu(u)², saving one tensor and reading it twice."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+        positive: Tensor = F.relu(inputs[0])
+        ctx.save_for_backward(positive)
+        return positive * positive
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        positive: Tensor = ctx.saved_tensors[0]
+        return (positive * gradients[0]).mul_(2)
+
+
+def _squared_relu(hidden: Tensor) -> Tensor:
+    result: Tensor = _SquaredRelu.apply(hidden)  # type: ignore[no-untyped-call]
+    return result

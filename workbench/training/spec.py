@@ -1,0 +1,195 @@
+"""Family specs: a TOML file that says which runs a family has, checked before anything trains."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from workbench.errors import ArgumentError
+from workbench.recipes import Schedule
+
+Value = TypeVar("Value")
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+OneOrMore = Annotated[tuple[Value, ...], BeforeValidator(_listed), Field(min_length=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Model(_Section):
+    """The transformer; only its width varies within a family."""
+
+    depth: Count = 2
+    head_size: Count = 8
+    expansion: Count = 4
+    context: Annotated[int, Field(ge=3)] = 32
+    base_width: Count = 32
+
+
+class Task(_Section):
+    """The order-2 Markov language (see `workbench.training.language`)."""
+
+    name: Literal["markov-2"] = "markov-2"
+    vocab: Annotated[int, Field(ge=2, le=256)] = 128
+    zipf: float = 1.0
+    lag1: float = 1.5
+    lag2: float = 1.0
+    seed: Seed = 7
+
+
+class Optimizer(_Section):
+    """AdamW; `peak_lr` holds at the base width, decay follows from τ."""
+
+    peak_lr: Positive = 0.016
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    epsilon: Positive = 1e-12
+
+
+class BatchRule(_Section):
+    """Sequences per step: the same for all sizes, or ∝ N with `sequences` at `at_width`."""
+
+    rule: Literal["model_size", "fixed"] = "model_size"
+    sequences: Count = 8
+    at_width: Count = 16
+
+
+class Evaluation(_Section):
+    """Held-out loss: how often in a run, evenly spaced with the end, and on how many sequences."""
+
+    points: Count = 20
+    sequences: Count = 512
+
+
+class Group(_Section):
+    """A grid of runs: every combination of the listed values."""
+
+    width: OneOrMore[Count]
+    tau: OneOrMore[Positive]
+    tpp: OneOrMore[Positive]
+    schedule: OneOrMore[Schedule] = ("linear",)
+    seed: OneOrMore[Seed] = (0,)
+    data_seed: Seed | None = None
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    decay_fraction: Fraction | None = None
+    final_lr_fraction: Fraction = 0.0
+
+
+class FamilySpec(_Section):
+    """A family of runs that share a recipe.
+
+    Parameters
+    ----------
+    family : str
+        Name of the family; run identifiers start with it.
+    model, task, optimizer, batch, evaluation : sections
+        Shared by all runs.
+    group : tuple of Group
+        One or more grids.
+    """
+
+    family: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+    model: Model = Model()
+    task: Task = Task()
+    optimizer: Optimizer = Optimizer()
+    batch: BatchRule = BatchRule()
+    evaluation: Evaluation = Evaluation()
+    group: Annotated[tuple[Group, ...], Field(min_length=1)]
+
+
+def preset_names() -> tuple[str, ...]:
+    """Return the names of the specs that ship with the workbench."""
+    folder = files("workbench.training") / "presets"
+    return tuple(sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml")))
+
+
+def load_spec(name_or_path: str | Path) -> FamilySpec:
+    """Read a family spec.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        Name of a preset, or a TOML file.
+
+    Returns
+    -------
+    FamilySpec
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such preset or file, it is not TOML, or it does not describe a family:
+        the message names the first key that is wrong.
+    """
+    name = str(name_or_path)
+    if name in preset_names():
+        text = (files("workbench.training") / "presets" / f"{name}.toml").read_text("utf-8")
+    else:
+        text = _text_of(Path(name_or_path))
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        msg = f"Family spec {name!r} is not valid TOML: {error}. Correct that line."
+        raise ArgumentError(msg) from error
+    return parse_spec(content, source=name)
+
+
+def parse_spec(content: dict[str, Any], *, source: str = "the family spec") -> FamilySpec:
+    """Check a spec given as nested dicts; errors as in `load_spec`."""
+    try:
+        return FamilySpec.model_validate(content)
+    except ValidationError as error:
+        raise ArgumentError(_explain(error, source)) from error
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = (
+            f"There is no family spec {str(path)!r}: it is neither a readable TOML file nor one of "
+            f"the presets {', '.join(preset_names())}. Give one of these names or a path."
+        )
+        raise ArgumentError(msg) from error
+
+
+def _explain(error: ValidationError, source: str) -> str:
+    first = error.errors()[0]
+    place = _place(first["loc"])
+    more = error.error_count() - 1
+    rest = f" ({more} more after it.)" if more else ""
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(_known_keys(first["loc"]))
+        return f"Family spec {source!r}: unknown key {place}. Known there: {known}.{rest}"
+    if first["type"] == "missing":
+        return f"Family spec {source!r}: {place} is missing. Add it.{rest}"
+    found = f", found {first['input']!r}"
+    return f"Family spec {source!r}: {place} is wrong: {first['msg']}{found}.{rest}"
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    words = [f"number {part + 1}" if isinstance(part, int) else str(part) for part in location]
+    return " ".join(words)
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    section: type[BaseModel] = FamilySpec
+    for part in location[:-1]:
+        if isinstance(part, str):
+            annotation: Any = section.model_fields[part].annotation
+            section = Group if part == "group" else annotation
+    return list(section.model_fields)
