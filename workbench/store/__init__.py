@@ -1,3 +1,10 @@
-"""See the module names."""
+"""Where curves live: a registry with live points, consolidated curves, a recorder, exports."""
 
 from __future__ import annotations
+
+from workbench.store.consolidate import AddResult
+from workbench.store.recorder import Recorder
+from workbench.store.store import Store, open_store
+from workbench.store.writer import RunWriter
+
+__all__ = ["AddResult", "Recorder", "RunWriter", "Store", "open_store"]

@@ -1,0 +1,94 @@
+"""Verify a store: every batch, every count, every curve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from workbench.errors import DataError
+from workbench.schema import row_bounds, run_names
+from workbench.store.batches import unpack
+from workbench.store.generation import digests, load_runs
+from workbench.store.snapshot import RunRow, Snapshot, read_settled
+
+
+def find_problems(root: Path, snapshot: Snapshot) -> tuple[str, ...]:
+    """Return what is wrong with a store, one sentence per problem; empty when it is sound.
+
+    Parameters
+    ----------
+    root : Path
+        The store.
+    snapshot : Snapshot
+        Its registry at one moment.
+
+    Returns
+    -------
+    tuple of str
+    """
+    rows = {row.run_id: row for row in snapshot.rows}
+    return (*_tails(snapshot, rows), *_generation(root, snapshot, rows))
+
+
+def _tails(snapshot: Snapshot, rows: dict[str, RunRow]) -> list[str]:
+    problems = []
+    for run_id, batches in snapshot.tails.items():
+        row = rows.get(run_id)
+        if row is None:
+            problems.append(f"points of run {run_id!r}, which is not in the registry.")
+            continue
+        if row.settled:
+            problems.append(f"run {run_id!r} is consolidated and still has live points.")
+        foreign = sorted({a for a, _ in batches if not 1 <= a <= row.attempt})
+        if foreign:
+            problems.append(f"points of run {run_id!r} of attempt {foreign[0]}, never started.")
+        for attempt, packed in batches:
+            try:
+                unpack(packed)
+            except DataError as error:
+                problems.append(f"run {run_id!r}, attempt {attempt}: {error}")
+    return problems
+
+
+def _generation(root: Path, snapshot: Snapshot, rows: dict[str, RunRow]) -> list[str]:
+    expected = {run_id: row for run_id, row in rows.items() if row.digest is not None}
+    try:
+        settled = read_settled(root, snapshot)
+        if settled is None:
+            return [f"run {run_id!r} should be consolidated and is not." for run_id in expected]
+        held = load_runs(settled, np.arange(settled.sizes["run"]))
+    except (OSError, ValueError) as error:
+        return [f"generation {snapshot.generation} cannot be read: {error}."]
+    problems = _counts(held, settled)
+    if problems:
+        return problems
+    found = digests(held)
+    problems += [
+        f"run {name!r} is consolidated but not in the registry."
+        for name in found
+        if name not in rows
+    ]
+    problems += [
+        f"run {name!r} should be consolidated and is not." for name in expected if name not in found
+    ]
+    sizes = dict(zip(run_names(held), held["row_size"].to_numpy().tolist(), strict=True))
+    for name, row in expected.items():
+        if name in found and found[name] != row.digest:
+            problems.append(f"the consolidated curve of run {name!r} is not what was written.")
+        if name in found and sizes[name] != row.n_records:
+            problems.append(f"run {name!r} has {sizes[name]} records, expected {row.n_records}.")
+    return problems
+
+
+def _counts(held: xr.Dataset, settled: xr.Dataset) -> list[str]:
+    total = int(settled["row_size"].to_numpy().sum())
+    if total != settled.sizes["obs"]:
+        return [f"counts add up to {total} records, {settled.sizes['obs']} are there."]
+    falls = np.flatnonzero(np.diff(held["step"].to_numpy()) <= 0) + 1
+    bounds = row_bounds(held)
+    inside = falls[~np.isin(falls, bounds)]
+    owners = np.unique(np.searchsorted(bounds, inside, side="right") - 1)
+    names = run_names(held)
+    return [f"steps of run {names[i]!r} do not increase." for i in owners]
