@@ -1,3 +1,26 @@
-"""See the module names."""
+"""Train families of small models; torch loads in the training processes only."""
 
 from __future__ import annotations
+
+from workbench.training.language import MarkovLanguage
+from workbench.training.launch import RunOutcome, TrainResult, train_family
+from workbench.training.plan import FamilyPlan, RunPlan, plan_family
+from workbench.training.progress import TrainEvent
+from workbench.training.shape import ModelShape
+from workbench.training.spec import FamilySpec, load_spec, parse_spec, preset_names
+
+__all__ = [
+    "FamilyPlan",
+    "FamilySpec",
+    "MarkovLanguage",
+    "ModelShape",
+    "RunOutcome",
+    "RunPlan",
+    "TrainEvent",
+    "TrainResult",
+    "load_spec",
+    "parse_spec",
+    "plan_family",
+    "preset_names",
+    "train_family",
+]

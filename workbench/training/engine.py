@@ -19,11 +19,9 @@ from workbench.errors import ArgumentError
 from workbench.training.language import Batch, MarkovLanguage
 from workbench.training.model import initial_rows, token_losses
 from workbench.training.optimizer import RowAdamW
-from workbench.training.plan import RunPlan
+from workbench.training.plan import CHUNK_TOKENS, RunPlan
 from workbench.training.shape import ModelShape
 from workbench.training.spec import Evaluation, Optimizer
-
-CHUNK_TOKENS = 4096
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,10 @@ class Task(_Section):
     lag2: float = 1.0
     seed: Seed = 7
 
+    def effects(self) -> dict[str, Any]:
+        """Return what `MarkovLanguage` is made from."""
+        return self.model_dump(exclude={"name"})
+
 
 class Optimizer(_Section):
     """AdamW; `peak_lr` holds at the base width, decay follows from τ."""
