@@ -58,12 +58,11 @@ def raw_curves(
     divisor, unit = axis_unit(x, float(position.max()))
     lines = _lines(curves, position / divisor, mode)
     name = "Held-out loss" if curves.name == "eval_loss" else "Training loss"
-    return hv.Overlay(lines).opts(
-        ylim=_frame(curves),
-        logx=x != "progress",
-        **_labels(x, unit, f"{name} L [nats/token]"),
-        **_style(mode),
-    )
+    options = _labels(x, unit, f"{name} L [nats/token]") | _style(mode)
+    if x != "progress":
+        late = position[:, curves["progress"].to_numpy() >= TRANSIENT] / divisor
+        options |= {"logx": True, "xlim": (float(late.min()), 1.2 * float(late.max()))}
+    return hv.Overlay(lines).opts(ylim=_frame(curves), **options)
 
 
 def normalised_curves(report: CollapseReport, *, mode: theme.Mode = "light") -> hv.Overlay:
@@ -99,7 +98,7 @@ def residual_curves(report: CollapseReport, *, mode: theme.Mode = "light") -> hv
         ylim=(-reach, reach),
         yformatter=NumeralTickFormatter(format="0.0%"),
         **_labels("progress", "", "Residual ℓ / ⟨ℓ⟩ − 1"),
-        **_style(mode),
+        **_style(mode, legend_cols=3),
     )
 
 
@@ -139,7 +138,7 @@ def deviation_panel(report: CollapseReport, *, mode: theme.Mode = "light") -> hv
         ylim=(0.7 * float(np.nanmin(late[late > 0])), 1.5 * float(np.nanmax(late))),
         yformatter=NumeralTickFormatter(format="0.[000]%"),
         **_labels("progress", "", "sd / mean"),
-        **_style(mode, height=240),
+        **_style(mode, height=240, legend_cols=1) | {"legend_position": "bottom_left"},
     )
 
 
@@ -315,14 +314,14 @@ def _labels(x: XAxis, unit: str, ylabel: str) -> Style:
     return labels
 
 
-def _style(mode: theme.Mode, *, height: int = _HEIGHT) -> Style:
+def _style(mode: theme.Mode, *, height: int = _HEIGHT, legend_cols: int = 2) -> Style:
     return {
         "height": height,
         "responsive": True,
         "show_grid": True,
         "show_legend": True,
         "legend_position": "top_right",
-        "legend_cols": 2,
+        "legend_cols": legend_cols,
         "active_tools": [],
         "default_tools": ["box_zoom", "wheel_zoom", "pan", "reset", "save"],
         "hooks": [_finish(mode)],
@@ -361,6 +360,7 @@ def _finish(mode: theme.Mode) -> Callable[[Any, Any], None]:
                 label_text_color=tokens["ink"],
                 label_text_font_size="12px",
                 label_height=14,
+                label_width=44,
                 glyph_height=14,
                 spacing=2,
             )

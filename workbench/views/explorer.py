@@ -1,0 +1,402 @@
+"""The Explorer: curves of a selection, the offset that makes them one, and the verdict in words.
+
+One object: a page (``.servable()``), a notebook cell (the last expression) or a part of a layout.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import panel as pn
+import panel_material_ui as pmui
+import xarray as xr
+from bokeh.models import ColumnDataSource
+
+from workbench.curves import POINTS
+from workbench.errors import ArgumentError, DataError, WorkbenchError
+from workbench.schema import conform, make_runs
+from workbench.views import cards
+from workbench.views.browser_columns import (
+    browser_columns,
+    colour_choices,
+    colour_title,
+    script_theme,
+    x_axes,
+)
+from workbench.views.controls import FILTER_NAMES, LOSS_NAMES, Controls, html
+from workbench.views.explorer_model import VIEWS, ExplorerModel
+from workbench.views.figures import build_canvas
+from workbench.views.normalisation_card import NormalisationCard
+from workbench.views.offset_track import SNAP
+from workbench.views.run_table import FILTERS
+from workbench.views.table_card import build_table, show_run, table_frame
+from workbench.views.theme import CARD_CSS, TEXT_CSS, THEME_CONFIG, css_variables
+
+_WIDE = {"sizing_mode": "stretch_width"}
+_SYNCED = {
+    "offset": "offset",
+    "view": "view",
+    "x": "x",
+    "loss": "loss",
+    "smoothing": "smoothing",
+    "colour_by": "colour",
+    "divide": "divide",
+}
+_BY_CONSTRUCTION = "Towards the end"
+
+
+class RunStore(Protocol):
+    """What the Explorer needs of a store."""
+
+    def runs(self) -> xr.Dataset:
+        """Return all runs, consolidated and live, Dataset (run, obs)."""
+
+    def revision(self) -> object:
+        """Return something that differs whenever the runs differ."""
+
+
+def no_runs() -> xr.Dataset:
+    """Return a dataset of runs that holds none."""
+    names = ("model_size", "tau", "tpp", "seed", "tokens_total", "total_steps", "compute_total")
+    coords: dict[str, list[Any]] = {name: [] for name in ("run_id", "family", "status", "schedule")}
+    coords |= {name: [] for name in names}
+    return make_runs(coords, {"step": [], "train_loss": []}, row_size=[])
+
+
+class Explorer(pn.viewable.Viewer):
+    """Dashboard of a store or of a dataset of runs.
+
+    Parameters
+    ----------
+    source : str, Path, Dataset (run, obs) or store
+        A store's path, ragged runs, or an opened store.
+    points : int
+        Points of progress each curve is drawn and measured with.
+    refresh : float
+        Seconds between looks at a store's revision.
+    name : str, optional
+        What the header calls the data; by default the store's name.
+
+    Raises
+    ------
+    ArgumentError
+        If `source` is none of these.
+    DataError
+        If the store cannot be read.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | xr.Dataset | RunStore,
+        *,
+        points: int = POINTS,
+        refresh: float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        super().__init__()
+        self._store, runs, self._title = _opened(source)
+        self._title = name or self._title
+        self._refresh = refresh
+        self._revision = None if self._store is None else self._store.revision()
+        self.model = ExplorerModel(runs, points=points)
+        self.controls = Controls(self.model)
+        self._build_sources()
+        self._build_cards()
+        self._connect()
+        self._show_everything()
+
+    # -- building -----------------------------------------------------------------------------
+
+    def _build_sources(self) -> None:
+        self._runs = ColumnDataSource(self._columns())
+        self._state = ColumnDataSource(self.controls.state_columns())
+        self._settled = ColumnDataSource({"json": ["{}"]})
+        self.canvas = build_canvas(self._runs, self._state, self._settled, standalone=True)
+        self.controls.link(self._state, self.canvas.engine)
+
+    def _build_cards(self) -> None:
+        canvas = self.canvas
+        self.header = pn.pane.HTML("", stylesheets=[cards.HEADER_CSS], margin=0, **_WIDE)
+        self.message = pn.pane.HTML(
+            "", stylesheets=[TEXT_CSS, cards.STATE_CSS], margin=0, visible=False, **_WIDE
+        )
+        self.undo = pmui.Button(label="Undo the last filter", size="small", variant="outlined")
+        self.everything = pmui.Button(label="Show all runs", size="small", variant="outlined")
+        self.nothing = html()
+        self._nothing_row = pn.Column(
+            self.nothing, pn.Row(self.undo, self.everything, margin=0), visible=False, margin=0
+        )
+        self.table = build_table()
+        self.table_title = html(margin=(0, 0, 8, 0))
+        self.normalisations = NormalisationCard()
+        twin = pn.Column(
+            self.controls.offset_twin,
+            stylesheets=[":host{display:none}@media(max-width:900px){:host{display:flex}}"],
+            **_WIDE,
+        )
+        top = pn.FlexBox(
+            self.controls.view,
+            pn.pane.Bokeh(canvas.legend, margin=0),
+            align_items="center",
+            gap="8px 18px",
+            margin=(0, 0, 2, 0),
+            **_WIDE,
+        )
+        plots = [
+            pn.pane.Bokeh(m, margin=0, **_WIDE) for m in (canvas.figure, canvas.below, canvas.note)
+        ]
+        self._message_card = _card(self.message)
+        self._data_cards = [
+            _card(pn.pane.Bokeh(canvas.verdict, margin=0, **_WIDE), self._nothing_row),
+            _card(top, twin, *plots),
+            self.normalisations.panel,
+            _card(self.table_title, self.table),
+        ]
+        self.normalisations.panel.stylesheets = [CARD_CSS]
+        self.normalisations.panel.margin = (0, 0, 12, 0)
+        self.main = pn.Column(self._message_card, *self._data_cards, margin=16, **_WIDE)
+
+    def _connect(self) -> None:
+        model = self.model
+        model.param.watch(self._settle, ["settled"])
+        model.param.watch(self._choose, ["chosen"])
+        self.controls.offset.param.watch(self._numbers_changed, ["value_throttled"])
+        self.controls.offset_twin.param.watch(self._numbers_changed, ["value_throttled"])
+        model.param.watch(self._numbers_changed, ["offset"])
+        self.table.param.watch(self._row_selected, ["selection"])
+        self.canvas.sources["chosen"].on_change("data", self._tapped)
+        self.canvas.sources["keys"].on_change("data", self._key_pressed)
+        self.undo.on_click(lambda _: model.undo_filter())
+        self.everything.on_click(lambda _: model.show_all())
+
+    # -- what the browser gets ----------------------------------------------------------------
+
+    def _columns(self) -> dict[str, Any]:
+        return browser_columns(self.model.table, colour_choices(self.model.table))
+
+    def _settled_json(self, caveat: str) -> str:
+        model, track = self.model, self.model.track
+        colours = colour_choices(model.table)
+        content = {
+            "filters": list(FILTERS),
+            "track": {
+                "lowest": track.lowest,
+                "stretch": track.stretch,
+                "snap": SNAP,
+                "fitted": track.fitted,
+                "value": None if track.estimate is None else track.estimate.value,
+            },
+            "caveat": {"text": caveat, "position": model.position, "smoothing": model.smoothing},
+            "theme": script_theme(model.table, colours),
+            "colourings": {name: {"title": colour_title(name)} for name in colours},
+            "axes": x_axes(model.table),
+            "loss": model.loss,
+            "loss_label": LOSS_NAMES[model.loss],
+            "logged": int(model.table.runs.sizes["obs"]),
+        }
+        return json.dumps(content)
+
+    def _show_everything(self) -> None:
+        """Bring header, states, numbers and table in line with the model."""
+        model = self.model
+        self.header.object = cards.header_html(
+            self._title,
+            dict(model.counts()),
+            live=self._store is not None,
+            last_point=cards.last_point_time(model.all_runs),
+        )
+        self._show_state()
+        self._show_numbers()
+
+    def _show_state(self) -> None:
+        model = self.model
+        drawable = model.table.n_runs > 0
+        if not drawable and model.table.left_out:
+            self.message.object = cards.undrawable_html(model.table.left_out)
+        elif not drawable:
+            self.message.object = cards.empty_html(self._title)
+        self._message_card.visible = self.message.visible = not drawable
+        for card in self._data_cards:
+            if card is not self.normalisations.panel:
+                card.visible = drawable
+        nothing = drawable and not model.kept.any()
+        self._nothing_row.visible = nothing
+        if nothing:
+            named = FILTER_NAMES.get(model.last_filter, "")
+            self.nothing.object = cards.nothing_html(named, model.table.n_runs)
+            self.undo.visible = bool(named)
+
+    def _show_numbers(self) -> None:
+        """Compute what needs the library: caveat, residuals, the second normalisation."""
+        model = self.model
+        caveat, residuals = "", {}
+        if model.table.n_runs:
+            try:
+                report = model.report()
+                said = [c for c in report.verdict.caveats if not c.startswith(_BY_CONSTRUCTION)]
+                caveat = said[0] if said else ""
+                residuals = model.residuals(report)
+            except DataError:
+                # Fewer than two finished runs: the verdict card says so, there are no residuals.
+                residuals = {}
+            self.table.value = table_frame(model.table, model.kept, residuals)
+            self.table_title.object = (
+                '<div class="row"><b>Runs, worst residual first</b><span class="small">'
+                "largest distance to the mean curve beyond 20 % of training</span></div>"
+            )
+            show_run(self.table, model.chosen[0] if model.chosen else None)
+        self.normalisations.show(model.normalisations(), dark=_dark())
+        self._settled.data = {"json": [self._settled_json(caveat)]}
+
+    # -- reactions ----------------------------------------------------------------------------
+
+    def _settle(self, *_: Any) -> None:
+        self.controls.refresh()
+        self._show_state()
+        self._show_numbers()
+
+    def _numbers_changed(self, *_: Any) -> None:
+        self._show_numbers()
+
+    def _tapped(self, _attr: str, _old: Any, new: dict[str, list[str]]) -> None:
+        self.model.chosen = [str(name) for name in new["run_id"]]
+
+    def _choose(self, *_: Any) -> None:
+        chosen = list(self.model.chosen)
+        source = self.canvas.sources["chosen"]
+        if list(source.data["run_id"]) != chosen:
+            source.data = {"run_id": chosen}
+        show_run(self.table, chosen[0] if chosen else None)
+
+    def _row_selected(self, *_: Any) -> None:
+        names = [str(self.table.value["Run"].iloc[row]) for row in self.table.selection]
+        if names != self.model.chosen:
+            self.model.chosen = names
+
+    def _key_pressed(self, _attr: str, _old: Any, new: dict[str, list[Any]]) -> None:
+        key = str(new["key"][0])
+        if key == "Escape":
+            self.model.chosen = []
+        elif key in ("l", "L") and self.model.track.estimate is not None:
+            self.model.offset = "fit"
+        elif key in ("1", "2", "3"):
+            self.model.view = VIEWS[int(key) - 1]
+
+    def poll(self) -> None:
+        """Look at the store once and take over what is new."""
+        if self._store is None:
+            return
+        revision = self._store.revision()
+        if revision == self._revision:
+            return
+        try:
+            runs = self._store.runs()
+        except WorkbenchError as error:
+            self._message_card.visible = self.message.visible = True
+            self.message.object = cards.error_html("The store cannot be read", str(error))
+            return
+        self._revision = revision
+        self.model.set_runs(runs)
+        self._runs.data = self._columns()
+        self._show_everything()
+
+    # -- faces --------------------------------------------------------------------------------
+
+    def __panel__(self) -> pn.viewable.Viewable:
+        self._watch_store()
+        controls = pn.Column(
+            self.controls.panel(), width=300, margin=0, styles={"flex": "0 0 300px"}
+        )
+        body = pn.FlexBox(
+            controls,
+            pn.Column(self.main, styles={"flex": "1 1 420px"}, min_width=320, margin=0, **_WIDE),
+            flex_wrap="wrap",
+            align_items="flex-start",
+            gap="0",
+            **_WIDE,
+        )
+        frame = {**css_variables("dark" if _dark() else "light"), "background": "var(--wb-bg)"}
+        return pn.Column(self.header, body, styles=frame, margin=0, **_WIDE)
+
+    def page(self) -> pmui.Page:
+        """Return the whole page: header, drawer of controls, cards."""
+        self._watch_store()
+        page = pmui.Page(
+            title="Collapse",
+            sidebar_width=300,
+            sidebar_resizable=False,
+            theme_config=THEME_CONFIG,
+            sidebar=[self.controls.panel()],
+            header=[self.header],
+            main=[self.main],
+            sx=_PAGE_SX,
+        )
+        self._state.data["dark"] = [bool(page.dark_theme)]
+        page.jslink(
+            self._state,
+            code={"dark_theme": _THEME_LINK},
+            args={"engine": self.canvas.engine},
+        )
+        if pn.state.location is not None:
+            pn.state.location.sync(self.model, _SYNCED)
+        return page
+
+    def servable(self, *args: Any, **kwargs: Any) -> pn.viewable.Viewable:
+        """Serve the whole page; parameters are Panel's."""
+        return self.page().servable(*args, **kwargs)
+
+    def _watch_store(self) -> None:
+        if self._store is not None and pn.state.curdoc is not None:
+            pn.state.add_periodic_callback(self.poll, period=int(1000 * self._refresh))
+
+
+_THEME_LINK = """
+const page = source.data && source.data.dark_theme !== undefined ? source.data : source;
+target.data.dark = [page.dark_theme];
+engine.execute(target);
+"""
+_PAGE_SX: dict[str, Any] = {
+    "&.mui-light": css_variables("light"),
+    "&.mui-dark": css_variables("dark"),
+    "& .header": {
+        "background": "var(--wb-card)",
+        "color": "var(--wb-ink)",
+        "boxShadow": "none",
+        "borderBottom": "1px solid var(--wb-line)",
+    },
+    "& .header *": {"color": "inherit"},
+    "& .header .title": {"fontSize": "18px", "fontWeight": 700, "color": "var(--wb-ink)"},
+    "& .MuiDrawer-paper": {"background": "var(--wb-card)"},
+    "& .main-content, & main": {"background": "var(--wb-bg)"},
+    "background": "var(--wb-bg)",
+}
+
+
+def _card(*items: Any) -> pn.Column:
+    return pn.Column(*items, stylesheets=[CARD_CSS], margin=(0, 0, 12, 0), **_WIDE)
+
+
+def _dark() -> bool:
+    return str(pn.config.theme) == "dark"
+
+
+def _opened(
+    source: str | Path | xr.Dataset | RunStore,
+) -> tuple[RunStore | None, xr.Dataset, str]:
+    """Return the store (None for a dataset), its runs and a name."""
+    if isinstance(source, xr.Dataset):
+        return None, conform(source), "runs"
+    if isinstance(source, str | Path):
+        from workbench.store import open_store
+
+        store: RunStore = open_store(source)
+        return store, store.runs(), Path(str(source)).name or str(source)
+    if hasattr(source, "runs") and hasattr(source, "revision"):
+        return source, source.runs(), str(getattr(source, "name", "store"))
+    msg = (
+        f"Explorer shows a store or a dataset of runs, found {type(source).__name__}. "
+        "Give a store's path, or runs from workbench.open(...)['runs'].to_dataset()."
+    )
+    raise ArgumentError(msg)
