@@ -143,7 +143,7 @@ def _require_possible(
         raise ArgumentError(msg)
     for text in where:
         parse_filter(text)
-    open_store(os.fspath(store))
+    open_store(store).close()
 
 
 def _source(name: str) -> str:

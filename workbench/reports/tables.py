@@ -32,7 +32,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, label: str) -> 
 
 def facts(rows: Mapping[str, str], *, label: str) -> Html:
     """Return a two-column table of names and what is known about them."""
-    return table(("", ""), rows.items(), label=label)
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
+        for name, value in rows.items()
+    )
+    return Html(
+        f'<div class="table facts" role="region" tabindex="0" aria-label="{escape(label)}">'
+        f"<table><tbody>{body}</tbody></table></div>"
+    )
 
 
 def verdict_card(report: CollapseReport) -> Html:
@@ -95,7 +102,7 @@ def answers_table(report: CollapseReport) -> Html:
         f"smoothing {report.curves.attrs['smoothing']}",
         "Δ < σ": _where(report),
         "Mean sd(ℓ) / mean (⟨ℓ⟩ − 1)": f"{value:.3g} (95 % interval {lower:.3g} to {upper:.3g})",
-        "Furthest from the mean": f"{worst['run_id']}, {100 * worst['residual']:+.2g} % at "
+        "Furthest from the mean": f"{worst['run_id']}, {_signed(worst['residual'], '.2g')} at "
         f"{percent(worst['at'])} of training",
         "Offset": f"{loss_text(offset.value, digits=4)} nats/token; {offset.method}",
     }
@@ -141,7 +148,7 @@ def runs_table(report: CollapseReport, curves: xr.DataArray) -> Html:
     names = ("model_size", "tau", "tpp", "schedule", "seed")
     columns = [[value_text(n, v) for v in kept[n].to_numpy().tolist()] for n in names]
     columns.append([loss_text(float(value), digits=4) for value in final])
-    columns.append([f"{100 * value:+.2f} %" for value in largest])
+    columns.append([_signed(value, ".2f") for value in largest])
     rows = list(zip(report.curves["run_id"].to_numpy().tolist(), *columns, strict=True))
     head = ("Run", "Size", "τ", "TPP", "Schedule", "Seed", "Final loss [nats/token]")
     return table((*head, "Largest residual"), rows, label="Runs")
@@ -186,6 +193,10 @@ def lines(text: str) -> Html:
 def paragraph(text: str) -> Html:
     """Return text as a paragraph."""
     return Html(f"<p>{escape(text)}</p>")
+
+
+def _signed(share: float, digits: str) -> str:
+    return f"{100 * share:+{digits}} %".replace("-", "−")
 
 
 def _at(curve: xr.DataArray, share: float) -> float:

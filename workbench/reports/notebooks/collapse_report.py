@@ -108,17 +108,19 @@ if both.why_not:
     show(tables.paragraph(f"No panel with a fitted L0: {both.why_not}"))
 
 # %%
+offset_said = f"Offset {report.offset.value:.4f} nats/token."
 show(
     figures.figure(
         elements.residual_curves(report),
         title="Residual of each size",
-        caption="Mean over seeds of ℓ / ⟨ℓ⟩ − 1, over a grey band of ± σ where seeds are there.",
+        caption=f"{offset_said} Mean over seeds of ℓ / ⟨ℓ⟩ − 1, over a grey band of ± σ where "
+        "seeds are there.",
     ),
     figures.figure(
         elements.deviation_panel(report),
         title="Δ against σ",
-        caption="Green where Δ < σ; the dotted line is the point from which that lasts to the end. "
-        "Towards the end Δ falls to 0 by construction.",
+        caption=f"{offset_said} Green where Δ < σ; the dotted line is the point from which that "
+        "lasts to the end. Towards the end Δ falls to 0 by construction.",
     ),
 )
 
