@@ -86,6 +86,7 @@ def write_verdict(
     if 0 < len(outside) < n_sizes:
         caveats.append(f"Outside the noise beyond half-way: {', '.join(outside)}.")
     where = f"until {percent(beyond)} of training" if beyond is not None else "everywhere"
+    sentence += f" All curves lie within {spread_half:.2g} of one another there."
     headline = f"{sizes} differ by more than seeds {where}"
     return Verdict("No supercollapse", headline, sentence, tuple(caveats))
 
