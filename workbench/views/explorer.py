@@ -5,6 +5,7 @@ One object: a page (``.servable()``), a notebook cell (the last expression) or a
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ import panel as pn
 import panel_material_ui as pmui
 import xarray as xr
 from bokeh.models import ColumnDataSource
+from panel.io import hold
 
 from workbench.curves import POINTS
 from workbench.errors import ArgumentError, DataError, WorkbenchError
@@ -43,6 +45,7 @@ _SYNCED = {
     "smoothing": "smoothing",
     "colour_by": "colour",
     "divide": "divide",
+    "selection": "only",
 }
 _BY_CONSTRUCTION = "Towards the end"
 
@@ -99,6 +102,7 @@ class Explorer(pn.viewable.Viewer):
         self._store, runs, self._title = _opened(source)
         self._title = name or self._title
         self._refresh = refresh
+        self._polling = False
         self._revision = None if self._store is None else self._store.revision()
         self.model = ExplorerModel(runs, points=points)
         self.controls = Controls(self.model)
@@ -110,6 +114,7 @@ class Explorer(pn.viewable.Viewer):
     # -- building -----------------------------------------------------------------------------
 
     def _build_sources(self) -> None:
+        self._sent = self.model.table
         self._runs = ColumnDataSource(self._columns())
         self._state = ColumnDataSource(self.controls.state_columns())
         self._settled = ColumnDataSource({"json": ["{}"]})
@@ -253,9 +258,13 @@ class Explorer(pn.viewable.Viewer):
     # -- reactions ----------------------------------------------------------------------------
 
     def _settle(self, *_: Any) -> None:
-        self.controls.refresh()
-        self._show_state()
-        self._show_numbers()
+        """Send what changed as one message, so that the script never sees half of it."""
+        with hold(pn.state.curdoc):
+            if self._sent is not self.model.table:
+                self._sent = self.model.table
+                self._runs.data = self._columns()
+            self.controls.refresh()
+            self._show_everything()
 
     def _numbers_changed(self, *_: Any) -> None:
         self._show_numbers()
@@ -299,8 +308,6 @@ class Explorer(pn.viewable.Viewer):
             return
         self._revision = revision
         self.model.set_runs(runs)
-        self._runs.data = self._columns()
-        self._show_everything()
 
     # -- faces --------------------------------------------------------------------------------
 
@@ -348,8 +355,10 @@ class Explorer(pn.viewable.Viewer):
         return self.page().servable(*args, **kwargs)
 
     def _watch_store(self) -> None:
-        if self._store is not None and pn.state.curdoc is not None:
-            pn.state.add_periodic_callback(self.poll, period=int(1000 * self._refresh))
+        if self._store is None or self._polling or not _in_event_loop():
+            return
+        self._polling = True
+        pn.state.add_periodic_callback(self.poll, period=int(1000 * self._refresh))
 
 
 _THEME_LINK = """
@@ -382,19 +391,27 @@ def _dark() -> bool:
     return str(pn.config.theme) == "dark"
 
 
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _opened(
     source: str | Path | xr.Dataset | RunStore,
 ) -> tuple[RunStore | None, xr.Dataset, str]:
     """Return the store (None for a dataset), its runs and a name."""
     if isinstance(source, xr.Dataset):
-        return None, conform(source), "runs"
+        return None, conform(source) if source.sizes.get("run", 1) else source, "runs"
     if isinstance(source, str | Path):
         from workbench.store import open_store
 
         store: RunStore = open_store(source)
         return store, store.runs(), Path(str(source)).name or str(source)
     if hasattr(source, "runs") and hasattr(source, "revision"):
-        return source, source.runs(), str(getattr(source, "name", "store"))
+        return source, source.runs(), Path(str(getattr(source, "root", "store"))).name
     msg = (
         f"Explorer shows a store or a dataset of runs, found {type(source).__name__}. "
         "Give a store's path, or runs from workbench.open(...)['runs'].to_dataset()."

@@ -5,6 +5,7 @@ Every number the page writes can be had from here, by the library's own function
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -35,7 +36,7 @@ from workbench.views.two_normalisations import Normalisation, two_normalisations
 
 View = Literal["Raw", "Normalised", "Residual"]
 VIEWS: tuple[View, ...] = ("Raw", "Normalised", "Residual")
-EVERYTHING = "All runs"
+EVERYTHING, OWN = "All runs", "Own selection"
 LARGEST_SMOOTHING = 0.1
 
 
@@ -68,6 +69,7 @@ class ExplorerModel(param.Parameterized):
     tpp = param.List(default=[], doc="Allowed tokens per parameter, as labels.")
     schedule = param.List(default=[], doc="Allowed schedules.")
     seed = param.List(default=[], doc="Allowed seeds, as labels.")
+    selection = param.String(default="", doc="The filters as text; empty for the matched group.")
     settled = param.Integer(default=0, doc="Counts up when the fit or the data have changed.")
 
     def __init__(self, runs: xr.Dataset, *, points: int = POINTS) -> None:
@@ -94,6 +96,7 @@ class ExplorerModel(param.Parameterized):
             (["smoothing"], self._settle),
             (["loss"], self._loss_changed),
             (["group"], self._group_changed),
+            (["selection"], self._selection_changed),
         ):
             self.param.watch(react, names)
 
@@ -256,7 +259,7 @@ class ExplorerModel(param.Parameterized):
     def _offer_choices(self) -> None:
         self.param.x.objects = list(x_axes(self.table))
         self.param.colour_by.objects = list(colour_choices(self.table))
-        self.param.group.objects = [*self.groups(), EVERYTHING]
+        self.param.group.objects = [*self.groups(), EVERYTHING, OWN]
         for name in ("x", "colour_by", "group"):
             if getattr(self, name) not in self.param[name].objects:
                 setattr(self, name, self.param[name].default)
@@ -299,13 +302,49 @@ class ExplorerModel(param.Parameterized):
             return
         self._touched = True
         self._undo = (str(events[-1].name), list(events[-1].old))
+        with self._silently():
+            self.group = OWN
+            self.selection = self._selection_text()
+        self._settle()
+
+    def _selection_text(self) -> str:
+        """Write the filters that leave something out, for the address of the page."""
+        partial = {
+            name: list(getattr(self, name))
+            for name in FILTERS
+            if set(getattr(self, name)) != set(self.table.choices[name])
+        }
+        return json.dumps(partial, ensure_ascii=False, separators=(",", ":"))
+
+    def _selection_changed(self, event: Any) -> None:
+        """Take filters from the address of the page; labels that do not exist are dropped."""
+        if self._quiet or not event.new:
+            return
+        try:
+            wanted = json.loads(event.new)
+            partial = {name: set(map(str, wanted[name])) for name in FILTERS if name in wanted}
+        except (TypeError, ValueError):
+            with self._silently():
+                self.selection = event.old
+            msg = f"selection must be JSON of filter names and labels, found {event.new!r}."
+            raise ArgumentError(msg) from None
+        values = {
+            name: [c for c in self.table.choices[name] if c in partial.get(name, {c})]
+            for name in FILTERS
+        }
+        self._touched = True
+        with self._silently():
+            self.group = OWN
+            self.param.update(**values)
         self._settle()
 
     def _group_changed(self, *_: Any) -> None:
-        if self._quiet:
+        if self._quiet or self.group == OWN:
             return
         self._touched = True
         self._undo = None
+        with self._silently():
+            self.selection = ""
         self._apply_group()
         self._settle()
 

@@ -123,6 +123,7 @@ def _text_pane(**styles: str) -> Div:
         stylesheets=[TEXT_CSS],
         styles=styles,
         sizing_mode="stretch_width",
+        margin=0,
         disable_math=True,
     )
 

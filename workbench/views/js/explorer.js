@@ -293,7 +293,7 @@ function legendEntries(scene, curves) {
   const ids = [...curves.cells, ...curves.live].flatMap((c) => c.members);
   for (const i of ids.sort((a, b) => colour.at(a) - colour.at(b)))
     if (!seen.has(colour.text(i))) seen.set(colour.text(i), { label: colour.text(i), colour: colour.of(i) });
-  const band = !scene.bands ? "" : view === "Residual" ? "band: ± seed noise σ" : "band: lowest to highest seed";
+  const band = !scene.bands ? "" : view === "Residual" ? "band: ± seed noise σ" : "band: range of seeds";
   return [[...seen.values()], band];
 }
 

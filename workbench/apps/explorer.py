@@ -1,0 +1,34 @@
+"""The page of the Explorer, one object per visitor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import panel as pn
+import panel_material_ui as pmui
+
+from workbench.errors import WorkbenchError
+from workbench.views import cards
+from workbench.views.explorer import Explorer
+from workbench.views.theme import CARD_CSS, TEXT_CSS, THEME_CONFIG
+
+
+def explorer_page(store: str | Path) -> pmui.Page:
+    """Return a fresh page on a store; what cannot be opened is said on the page.
+
+    Parameters
+    ----------
+    store : str or Path
+        Folder of the store.
+    """
+    pn.extension("tabulator")
+    try:
+        return Explorer(store).page()
+    except WorkbenchError as error:
+        card = pn.pane.HTML(
+            cards.error_html("The store cannot be opened", str(error)),
+            stylesheets=[TEXT_CSS, cards.STATE_CSS, CARD_CSS],
+            sizing_mode="stretch_width",
+            margin=16,
+        )
+        return pmui.Page(title="Collapse", theme_config=THEME_CONFIG, main=[card])
