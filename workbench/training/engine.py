@@ -127,7 +127,8 @@ class _RowBatch:
             set(evaluation_steps(plan.total_steps, points=evaluation.points).tolist())
             for plan in self.plans
         ]
-        self.eval_sequences = max(1, chunk_tokens // self.shape.context)
+        # Not from chunk_tokens: how the mean is summed must not depend on it.
+        self.eval_sequences = max(1, CHUNK_TOKENS // self.shape.context)
         self.step = 0
         self.active = len(self.plans)
 

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+
+from workbench.errors import ArgumentError
+from workbench.training import load_spec, parse_spec, plan_family, preset_names
+from workbench.training.spec import FamilySpec
+
+GROUP = {"width": [8, 16], "tau": 0.2, "tpp": 20}
+
+
+def spec_with(**sections) -> FamilySpec:
+    return parse_spec({"family": "f", "group": [GROUP]} | sections)
+
+
+def test_every_preset_loads_and_plans():
+    assert {"demo", "quickstart", "smoke"} <= set(preset_names())
+    for name in preset_names():
+        assert plan_family(load_spec(name)).runs
+
+
+def test_a_file_is_read(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('family = "mine"\n[[group]]\nwidth = 8\ntau = 0.2\ntpp = [5, 20]\n')
+    plan = plan_family(load_spec(path))
+    assert [run.run_id for run in plan.runs] == [
+        "mine-w8-linear-tau0.2-tpp5-s0",
+        "mine-w8-linear-tau0.2-tpp20-s0",
+    ]
+
+
+def test_neither_preset_nor_file():
+    with pytest.raises(ArgumentError, match=r"'nothing'.* presets demo, quickstart"):
+        load_spec("nothing")
+
+
+def test_not_toml(tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_text("family = \n")
+    with pytest.raises(ArgumentError, match="not valid TOML"):
+        load_spec(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"widths": 3}, "unknown key widths. Known there: family, model, task"),
+        ({"model": {"layers": 3}}, "unknown key model layers. Known there: depth, head_size"),
+        ({"group": [GROUP | {"lr": 1}]}, "unknown key group number 1 lr. Known there: width, tau"),
+        ({"group": []}, "group is wrong"),
+        ({"group": [{"width": 8, "tpp": 20}]}, "group number 1 tau is missing"),
+        ({"group": [GROUP | {"tpp": -1}]}, "tpp number 1 is wrong: .*greater than 0, found -1"),
+        ({"group": [GROUP | {"tpp": 0}]}, "tpp number 1 is wrong"),
+        ({"group": [GROUP | {"schedule": "step"}]}, "schedule number 1 is wrong: .*'wsd'"),
+        ({"group": [GROUP | {"width": "wide"}]}, "width number 1 is wrong: .*found 'wide'"),
+        ({"family": "a b"}, "family is wrong"),
+        ({"batch": {"rule": "sqrt"}}, "batch rule is wrong"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_paragraph(content, message):
+    with pytest.raises(ArgumentError, match=message) as caught:
+        spec_with(**content)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"group": [GROUP | {"width": 20}]}, "width 20 is not a multiple of head_size 8"),
+        (
+            {"batch": {"rule": "fixed", "sequences": 100_000}},
+            "width 8 at tpp 20: batch_size is 3.2e.06 tokens but the run may see only",
+        ),
+        ({"group": [GROUP | {"tpp": 0.001}]}, "the run may see only"),
+        ({"group": [GROUP | {"tau": 1e-5}]}, "tau 1e-05 of .* steps is at most one step"),
+        ({"group": [GROUP, GROUP]}, "plans the run 'f-w8-linear-tau0.2-tpp20-s0' twice"),
+        (
+            {"group": [GROUP | {"warmup_fraction": 0.5, "decay_fraction": 0.9}]},
+            "number 1 of family 'f': decay_fraction must be",
+        ),
+    ],
+)
+def test_what_cannot_be_planned(content, message):
+    with pytest.raises(ArgumentError, match=message) as caught:
+        plan_family(spec_with(**content))
+    assert "\n" not in str(caught.value)
