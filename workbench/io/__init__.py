@@ -1,3 +1,9 @@
-"""See the module names."""
+"""Where curves come from: one reader per log format, and a report of what was mapped."""
 
 from __future__ import annotations
+
+from workbench.io.formats import FORMATS, Format
+from workbench.io.reading import import_sources, read
+from workbench.io.result import MappingReport, ReadResult
+
+__all__ = ["FORMATS", "Format", "MappingReport", "ReadResult", "import_sources", "read"]

@@ -22,6 +22,7 @@ from workbench.store.registry import Registry, bump, runs, value_of
 from workbench.store.snapshot import Snapshot, read_settled, select, take_snapshot
 from workbench.store.table import run_table
 from workbench.store.writer import RunWriter, check_run_id
+from workbench.text import plural
 
 REGISTRY = "registry.sqlite"
 _T = TypeVar("_T")
@@ -153,7 +154,9 @@ class Store:
             settled = self._settled(snapshot)
             found = select(snapshot, settled, where=where, statuses=wanted)
             found.attrs["store_revision"] = snapshot.revision
-            return add_history(found, f"opened {found.sizes['run']} runs of {self.root.name!r}")
+            return add_history(
+                found, f"opened {plural(found.sizes['run'], 'run')} of {self.root.name!r}"
+            )
 
         return self._stable(read)
 

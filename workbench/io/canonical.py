@@ -1,0 +1,50 @@
+"""Ragged runs as the workbench itself writes them: NetCDF files and Zarr groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import xarray as xr
+
+from workbench.errors import DataError
+from workbench.io.result import Parsed, Source
+from workbench.schema import check_version, conform
+
+_MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF")
+
+
+def sniff_netcdf(source: Source) -> bool:
+    """Tell whether the file starts as NetCDF 3 or 4 do."""
+    if not source.path.is_file():
+        return False
+    with source.path.open("rb") as file:
+        return file.read(4) in _MAGIC
+
+
+def read_netcdf(source: Source) -> Parsed:
+    """Read a NetCDF file of ragged runs."""
+    return _read(source, engine="netcdf4")
+
+
+def sniff_zarr(source: Source) -> bool:
+    """Tell whether the folder is a Zarr group, of format 3 or 2."""
+    return any((source.path / name).is_file() for name in ("zarr.json", ".zgroup"))
+
+
+def read_zarr(source: Source) -> Parsed:
+    """Read a Zarr group of ragged runs."""
+    consolidated = (source.path / ".zmetadata").is_file()
+    return _read(source, engine="zarr", chunks=None, consolidated=consolidated)
+
+
+def _read(source: Source, **options: Any) -> Parsed:
+    try:
+        with xr.open_dataset(source.path, **options) as opened:
+            check_version(dict(opened.attrs), source=str(source))
+            runs = opened.load()
+    except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
+        msg = f"{source} cannot be read: {error}. It is damaged or cut; export it again."
+        raise DataError(msg) from error
+    if not {"run", "obs"} <= set(runs.dims) or "row_size" not in runs.variables:
+        conform(runs, source=str(source))  # says what is missing
+    return Parsed(runs)

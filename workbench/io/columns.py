@@ -1,0 +1,192 @@
+"""Turn tables of text into columns of numbers, and columns into ragged runs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from workbench.errors import DataError
+from workbench.schema import RUN_FIELDS, canonical_run_name, make_runs
+from workbench.store.batches import Records, join
+
+MISSING = ("", "nan", "NaN", "NAN", "NA", "N/A", "null", "None", "none")
+DELIMITERS = (",", "\t", ";")
+
+
+def header_of(path: Path) -> list[str]:
+    """Return the column names of a delimited text file; an empty list when it is not one."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(65_536).decode("utf-8-sig").strip("\r\n")
+    except (OSError, UnicodeDecodeError):
+        return []
+    if not first.isprintable() and "\t" not in first:
+        return []
+    return [name.strip().strip('"') for name in first.split(_delimiter(first))]
+
+
+def _delimiter(header: str) -> str:
+    return max(DELIMITERS, key=header.count)
+
+
+def read_table(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Read a delimited text file; a last line without a line end is still being written: skipped.
+
+    Parameters
+    ----------
+    path : Path
+        The file, UTF-8, columns separated by comma, tab or semicolon.
+
+    Returns
+    -------
+    DataFrame of str, tuple of str
+        The table, every field as written, and notes on what was skipped.
+
+    Raises
+    ------
+    DataError
+        If the file is empty, has no record, or is not such a table.
+    """
+    whole, end, torn = path.read_bytes().rpartition(b"\n")
+    notes: tuple[str, ...] = ()
+    if torn.strip(b"\r\0 "):
+        notes = (
+            f"{path}: skipped 1 last line without a line end, taken as still being written. "
+            "If the file is complete, end it with a new line.",
+        )
+    table = _parse((whole + end), path)
+    if table.empty:
+        what = "has a header but no complete record" if len(table.columns) else "is empty"
+        msg = f"{path} {what}. Import it when the first record has been written."
+        raise DataError(msg)
+    table.columns = pd.Index([str(name).strip() for name in table.columns])
+    return table, notes
+
+
+def _parse(content: bytes, path: Path) -> pd.DataFrame:
+    # As text first: `float` then gives back exactly what was written, on every pandas version.
+    try:
+        decoded = content.decode("utf-8-sig")
+        return pd.read_csv(
+            io.StringIO(decoded),
+            sep=_delimiter(decoded.partition("\n")[0]),
+            dtype=object,
+            keep_default_na=False,
+            skipinitialspace=True,
+            index_col=False,
+            on_bad_lines="error",
+        )
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        reason = " ".join(str(error).split())
+        msg = f"{path} is not a table of comma-separated UTF-8 text: {reason}. Export it again."
+        raise DataError(msg) from error
+
+
+def numbers(values: Iterable[object], *, name: str, source: str) -> NDArray[np.float64]:
+    """Return a column as float64, exactly as written; missing values are NaN.
+
+    Raises
+    ------
+    DataError
+        If a value is text.
+    """
+    given = np.array(list(values), dtype=object)
+    given[np.isin(given.astype(str), MISSING)] = np.nan
+    try:
+        return given.astype(np.float64)
+    except (TypeError, ValueError):
+        record = next(i for i, value in enumerate(given, start=1) if not _is_number(value))
+        msg = (
+            f"column {name!r} of {source} must hold numbers, found {str(given[record - 1])!r} in "
+            f"record {record}. Correct or remove that record."
+        )
+        raise DataError(msg) from None
+
+
+def are_numbers(values: Iterable[object]) -> bool:
+    """Tell whether every value is a number or missing."""
+    return all(_is_number(value) for value in values)
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(str(value))
+    except ValueError:
+        return _is_missing(value)
+    return True
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or value != value or value in MISSING
+
+
+def attribute(values: Sequence[object], *, name: str, source: str) -> NDArray[np.generic]:
+    """Return one run coordinate: numbers where all are, or the schema says so; else text."""
+    field = RUN_FIELDS.get(canonical_run_name(name))
+    if field is not None and field.kind == "number":
+        return numbers(values, name=name, source=source)
+    if field is None and are_numbers(values):
+        return numbers(values, name=name, source=source)
+    return np.array(["" if _is_missing(value) else str(value) for value in values])
+
+
+def one_record_a_step(records: Records, *, run_id: str, source: str) -> tuple[Records, list[str]]:
+    """Sort records by step and keep the last value logged at each; say what was dropped.
+
+    Parameters
+    ----------
+    records : dict of str to ndarray of shape (record,)
+        Float columns in file order, ``step`` among them.
+    run_id, source : str
+        For messages.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (step,), list of str
+        ``step`` as int64, strictly increasing; notes.
+
+    Raises
+    ------
+    DataError
+        If a step is not a whole number, or none is there.
+    """
+    notes = []
+    step = records["step"]
+    known = np.isfinite(step)
+    if not known.all():
+        notes.append(f"{source}: left out {int((~known).sum())} records of {run_id!r} without step")
+        records = {name: values[known] for name, values in records.items()}
+        step = records["step"]
+    if not len(step) or (step % 1 != 0).any():
+        what = f"step {step[step % 1 != 0][0]:g}" if len(step) else "no step at all"
+        msg = f"run {run_id!r} in {source} has {what}. Steps must be whole numbers."
+        raise DataError(msg)
+    joined = join([records])
+    repeated = len(step) - len(joined["step"])
+    if repeated:
+        notes.append(
+            f"{source}: {repeated} records of {run_id!r} repeat a step (a restart, or losses "
+            "logged apart); the last value of each column was kept"
+        )
+    return joined, notes
+
+
+def ragged(coords: dict[str, NDArray[np.generic]], runs: Sequence[Records]) -> xr.Dataset:
+    """Build ragged runs from run coordinates and the records of each run in the same order."""
+    names = dict.fromkeys(name for records in runs for name in records)
+    columns = {
+        name: np.concatenate(
+            [records.get(name, np.full(len(records["step"]), np.nan)) for records in runs]
+        )
+        for name in names
+    }
+    apart = {name: values for name, values in coords.items() if name not in columns}
+    return make_runs(apart, columns, row_size=[len(records["step"]) for records in runs])

@@ -1,0 +1,54 @@
+"""The formats that can be read, in the order they are tried; a new one is a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from workbench.errors import ArgumentError
+from workbench.io.canonical import read_netcdf, read_zarr, sniff_netcdf, sniff_zarr
+from workbench.io.result import Parsed, Source
+from workbench.io.tidy import read_csv, read_tidy, sniff_csv, sniff_tidy
+
+
+@dataclass(frozen=True)
+class Format:
+    """A log format.
+
+    Parameters
+    ----------
+    name : str
+        As given to ``--format``.
+    sniff : callable of Source -> bool
+        Tells by the content whether a source is in this format.
+    read : callable of Source -> Parsed
+        Reads one; `DataError` when it cannot.
+    """
+
+    name: str
+    sniff: Callable[[Source], bool]
+    read: Callable[[Source], Parsed]
+
+
+FORMATS: dict[str, Format] = {
+    format.name: format
+    for format in (
+        Format("netcdf", sniff_netcdf, read_netcdf),
+        Format("zarr", sniff_zarr, read_zarr),
+        Format("tidy", sniff_tidy, read_tidy),
+        Format("csv", sniff_csv, read_csv),
+    )
+}
+
+
+def format_of(source: Source) -> Format | None:
+    """Return the first format whose content test fits, or None."""
+    return next((format for format in FORMATS.values() if format.sniff(source)), None)
+
+
+def named_format(name: str) -> Format:
+    """Return the format called `name`; `ArgumentError` when there is none."""
+    if name not in FORMATS:
+        msg = f"format {name!r} is unknown. Use auto or one of {', '.join(FORMATS)}."
+        raise ArgumentError(msg)
+    return FORMATS[name]

@@ -1,0 +1,93 @@
+"""What a reader found, and what it could not map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+import xarray as xr
+
+
+class ImportedRun(TypedDict):
+    """One imported run: its name, the number of its records and the format it came in."""
+
+    run_id: str
+    records: int
+    format: str
+
+
+class SkippedSource(TypedDict):
+    """A source, or a run in it, that was left out, and why."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class MappingReport:
+    """What was taken from the sources and what was not.
+
+    Parameters
+    ----------
+    imported : tuple of {run_id, records, format}
+        Runs read, in order.
+    skipped : tuple of {source, reason}
+        What was left out on purpose.
+    unmapped : tuple of str
+        Columns and coordinates the schema has no meaning for; kept under their own names.
+    notes : tuple of str
+        Decisions and gaps the user should know of.
+    """
+
+    imported: tuple[ImportedRun, ...] = ()
+    skipped: tuple[SkippedSource, ...] = ()
+    unmapped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def plus(self, other: MappingReport) -> MappingReport:
+        """Return both reports as one."""
+        return MappingReport(
+            (*self.imported, *other.imported),
+            (*self.skipped, *other.skipped),
+            tuple(dict.fromkeys((*self.unmapped, *other.unmapped))),
+            tuple(dict.fromkeys((*self.notes, *other.notes))),
+        )
+
+
+@dataclass(frozen=True)
+class ReadResult:
+    """Runs in the schema, and the report on how they were read."""
+
+    runs: xr.Dataset
+    report: MappingReport
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What one format's reader returns: ragged runs, names as in the source or canonical.
+
+    Parameters
+    ----------
+    runs : Dataset (run, obs)
+        Not yet brought to the schema.
+    skipped : tuple of {source, reason}
+        Runs left out.
+    notes : tuple of str
+        Decisions the reader made.
+    """
+
+    runs: xr.Dataset
+    skipped: tuple[SkippedSource, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """One thing to read: its path and the name to give a run that has none of its own."""
+
+    path: Path
+    name: str = field(default="")
+
+    def __str__(self) -> str:
+        return str(self.path)
