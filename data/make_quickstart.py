@@ -28,8 +28,7 @@ MATCHED_SEEDS, OTHER_SEEDS = [0, 1, 2, 3, 4], [0, 1, 2]
 def shipped_spec() -> FamilySpec:
     """Return the `quickstart` preset with five seeds where matched and three elsewhere."""
     content = load_spec("quickstart").model_dump()
-    matched, *rest = content["group"]
-    others = [g for g in rest if (g["tau"], g["schedule"]) != (matched["tau"], matched["schedule"])]
+    matched, *others = content["group"]
     groups = [matched | {"seed": MATCHED_SEEDS}, *(g | {"seed": OTHER_SEEDS} for g in others)]
     return parse_spec(content | {"group": groups})
 

@@ -218,6 +218,10 @@ def _run_processes(
                 crew.terminate()
             interrupted = True
             crew.stop.set()
+        except BaseException:
+            # A listener that raises must not leave processes training behind its back.
+            crew.terminate()
+            raise
     _close_open_runs(store, plan, tracker, asked=interrupted or stop.is_set())
     if interrupted:
         tracker.finish()
@@ -229,9 +233,13 @@ def _run_processes(
 
 def _close_open_runs(store: Store, plan: FamilyPlan, tracker: Tracker, *, asked: bool) -> None:
     """Mark what no process will finish any more; taking a run over also locks its writer out."""
+    table = store.table()
+    # A process may have been killed after it finished a run and before it said so.
+    done = set(table["run_id"][table["status"] == "done"])
     for run_id in tracker.open_runs:
-        writer = store.start_run(run_id, family=plan.spec.family)
-        writer.finish("stopped" if asked else "failed")
+        if run_id not in done:
+            writer = store.start_run(run_id, family=plan.spec.family)
+            writer.finish("stopped" if asked else "failed")
 
 
 def _why(crew: _Crew, tracker: Tracker) -> str:
