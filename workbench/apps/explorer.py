@@ -23,7 +23,7 @@ def explorer_page(store: str | Path) -> pmui.Page:
     """
     pn.extension("tabulator")
     try:
-        return Explorer(store).page()
+        return Explorer(store, standalone=True).page()
     except WorkbenchError as error:
         card = pn.pane.HTML(
             cards.error_html("The store cannot be opened", str(error)),

@@ -138,7 +138,7 @@ class Controls:
         self.loss.visible = len(model.param.loss.objects) > 1
         self.colour.options = {colour_title(n): n for n in model.param.colour_by.objects}
         self.group.options = list(model.param.group.objects)
-        self.group.visible = len(model.param.group.objects) > 2
+        self.group.visible = len(model.param.group.objects) > 3
         self.select_title.object = (
             f'<div class="group">Select · {model.kept.sum()} of {model.table.n_runs} runs</div>'
         )

@@ -32,6 +32,7 @@ _AXIS_NAMES = {
 }
 Floats = NDArray[np.float64]
 Style = dict[str, Any]
+Span = tuple[float, float]
 
 
 def raw_curves(
@@ -65,19 +66,34 @@ def raw_curves(
     return hv.Overlay(lines).opts(ylim=_frame(curves), **options)
 
 
-def normalised_curves(report: CollapseReport, *, mode: theme.Mode = "light") -> hv.Overlay:
-    """Draw the normalised curves ℓ of a report, coloured by model size, along its x-axis."""
+def normalised_curves(
+    report: CollapseReport, *, span: Span | None = None, mode: theme.Mode = "light"
+) -> hv.Overlay:
+    """Draw the normalised curves ℓ of a report, coloured by model size, along its x-axis.
+
+    Parameters
+    ----------
+    report : CollapseReport
+        Its ``curves`` are drawn.
+    span : (smallest, largest), optional
+        Model sizes between which the palette runs, from ``size_span``; give that of all runs where
+        a report leaves some out, so that a size keeps its colour.
+    mode : {"light", "dark"}
+        Which palette.
+    """
     ell = thinned(report.curves)
     position = ell["x"].transpose(*ell.dims).to_numpy()
     divisor, unit = axis_unit(report.x, float(position.max()))
     label = "ℓ = L / L(1)" if report.offset.value == 0 else "ℓ = (L − offset) / (L(1) − offset)"
-    return hv.Overlay(_lines(ell, position / divisor, mode)).opts(
+    return hv.Overlay(_lines(ell, position / divisor, mode, span)).opts(
         ylim=_frame(ell), **_labels(report.x, unit, label), **_style(mode)
     )
 
 
-def residual_curves(report: CollapseReport, *, mode: theme.Mode = "light") -> hv.Overlay:
-    """Draw each size's mean residual ℓ/⟨ℓ⟩ − 1 over one grey ±σ band."""
+def residual_curves(
+    report: CollapseReport, *, span: Span | None = None, mode: theme.Mode = "light"
+) -> hv.Overlay:
+    """Draw each size's mean residual ℓ/⟨ℓ⟩ − 1 over one grey ±σ band; see ``normalised_curves``."""
     by_size = _size_means(residual(report.curves))
     progress = by_size["progress"].to_numpy()
     position = np.broadcast_to(progress, by_size.shape)
@@ -93,7 +109,7 @@ def residual_curves(report: CollapseReport, *, mode: theme.Mode = "light") -> hv
                 color=theme.TOKENS[mode]["muted"], alpha=0.22, line_alpha=0
             )
         )
-    layers += _lines(by_size, position, mode)
+    layers += _lines(by_size, position, mode, span)
     return hv.Overlay(layers).opts(
         ylim=(-reach, reach),
         yformatter=NumeralTickFormatter(format="0.0%"),
@@ -218,18 +234,27 @@ def thinned(curves: xr.DataArray) -> xr.DataArray:
     return curves.isel(progress=np.arange(points - 1, -1, -step)[::-1])
 
 
-def size_colours(sizes: Floats, *, mode: theme.Mode = "light") -> list[str]:
+def size_span(curves: xr.DataArray) -> Span | None:
+    """Return the smallest and largest model size of runs, None where no size is recorded."""
+    size = curves["model_size"].to_numpy()
+    return (float(np.nanmin(size)), float(np.nanmax(size))) if np.isfinite(size).any() else None
+
+
+def size_colours(
+    sizes: Floats, *, span: Span | None = None, mode: theme.Mode = "light"
+) -> list[str]:
     """Return a colour per model size: position by its logarithm in the size palette."""
     if not len(sizes):
         return []
     palette = theme.PALETTES[mode]["size"]
-    logs = np.log(sizes)
-    width = float(np.ptp(logs))
-    share = (logs - logs.min()) / width if width else np.ones_like(logs)
+    low, high = np.log(span or (sizes.min(), sizes.max()))
+    share = (np.log(sizes) - low) / (high - low) if high > low else np.ones_like(sizes)
     return [palette[round(float(s) * (len(palette) - 1))] for s in share]
 
 
-def _lines(curves: xr.DataArray, position: Floats, mode: theme.Mode) -> list[hv.Element]:
+def _lines(
+    curves: xr.DataArray, position: Floats, mode: theme.Mode, span: Span | None = None
+) -> list[hv.Element]:
     """One multi-line per model size, largest on top; past eight sizes the legend names eight."""
     size = curves["model_size"].to_numpy()
     known, n_run = np.unique(size[np.isfinite(size)]), curves.sizes["run"]
@@ -239,7 +264,7 @@ def _lines(curves: xr.DataArray, position: Floats, mode: theme.Mode) -> list[hv.
         style = {"color": theme.TOKENS[mode]["muted"], **_stroke(0.0, n_run)}
         layers.append(_bundle(curves, position, unknown, "size not recorded", style))
     labels = distinct_labels("model_size", known)
-    colours = size_colours(known, mode=mode)
+    colours = size_colours(known, span=span, mode=mode)
     named = np.linspace(0, len(known) - 1, min(len(known), LEGEND_ENTRIES)).round()
     for i, (value, colour, label) in enumerate(zip(known, colours, labels, strict=True)):
         style = {"color": colour, **_stroke(i / max(len(known) - 1, 1), n_run)}
@@ -320,6 +345,8 @@ def _style(mode: theme.Mode, *, height: int = _HEIGHT, legend_cols: int = 2) -> 
         "responsive": True,
         "show_grid": True,
         "show_legend": True,
+        "legend_limit": 1000,  # HoloViews drops the legend of an overlay with more layers
+        "title": "",
         "legend_position": "top_right",
         "legend_cols": legend_cols,
         "active_tools": [],

@@ -15,6 +15,7 @@ import panel_material_ui as pmui
 import xarray as xr
 from bokeh.models import ColumnDataSource
 from panel.io import hold
+from panel.util import edit_readonly
 
 from workbench.curves import POINTS
 from workbench.errors import ArgumentError, DataError, WorkbenchError
@@ -47,6 +48,7 @@ _SYNCED = {
     "divide": "divide",
     "selection": "only",
 }
+_REST_MILLISECONDS = 300
 _BY_CONSTRUCTION = "Towards the end"
 
 
@@ -81,6 +83,9 @@ class Explorer(pn.viewable.Viewer):
         Seconds between looks at a store's revision.
     name : str, optional
         What the header calls the data; by default the store's name.
+    standalone : bool
+        Whether the object has a page of its own, where one-letter keys are commands; in a
+        notebook they belong to the notebook.
 
     Raises
     ------
@@ -97,28 +102,33 @@ class Explorer(pn.viewable.Viewer):
         points: int = POINTS,
         refresh: float = 1.0,
         name: str | None = None,
+        standalone: bool = False,
     ) -> None:
         super().__init__()
         self._store, runs, self._title = _opened(source)
         self._title = name or self._title
         self._refresh = refresh
         self._polling = False
+        self._waiting: Any = None
         self._revision = None if self._store is None else self._store.revision()
         self.model = ExplorerModel(runs, points=points)
         self.controls = Controls(self.model)
-        self._build_sources()
+        self._build_sources(standalone=standalone)
         self._build_cards()
         self._connect()
         self._show_everything()
 
     # -- building -----------------------------------------------------------------------------
 
-    def _build_sources(self) -> None:
+    def _build_sources(self, *, standalone: bool) -> None:
         self._sent = self.model.table
         self._runs = ColumnDataSource(self._columns())
         self._state = ColumnDataSource(self.controls.state_columns())
-        self._settled = ColumnDataSource({"json": ["{}"]})
-        self.canvas = build_canvas(self._runs, self._state, self._settled, standalone=True)
+        self._scene = ColumnDataSource({"json": [self._scene_json()]})
+        self._settled = ColumnDataSource({"json": [self._settled_json("")]})
+        self.canvas = build_canvas(
+            self._runs, self._state, self._scene, self._settled, standalone=standalone
+        )
         self.controls.link(self._state, self.canvas.engine)
 
     def _build_cards(self) -> None:
@@ -134,7 +144,7 @@ class Explorer(pn.viewable.Viewer):
             self.nothing, pn.Row(self.undo, self.everything, margin=0), visible=False, margin=0
         )
         self.table = build_table()
-        self.table_title = html(margin=(0, 0, 8, 0))
+        self.table_title = html(_TABLE_TITLE, margin=(0, 0, 8, 0))
         self.normalisations = NormalisationCard()
         twin = pn.Column(
             self.controls.offset_twin,
@@ -167,10 +177,8 @@ class Explorer(pn.viewable.Viewer):
         model = self.model
         model.param.watch(self._settle, ["settled"])
         model.param.watch(self._choose, ["chosen"])
-        self.controls.offset.param.watch(self._numbers_changed, ["value_throttled"])
-        self.controls.offset_twin.param.watch(self._numbers_changed, ["value_throttled"])
-        model.param.watch(self._numbers_changed, ["offset"])
-        self.table.param.watch(self._row_selected, ["selection"])
+        model.param.watch(self._moved, ["position"])
+        self.table.on_click(self._row_clicked)
         self.canvas.sources["chosen"].on_change("data", self._tapped)
         self.canvas.sources["keys"].on_change("data", self._key_pressed)
         self.undo.on_click(lambda _: model.undo_filter())
@@ -182,10 +190,9 @@ class Explorer(pn.viewable.Viewer):
         return browser_columns(self.model.table, colour_choices(self.model.table))
 
     def _settled_json(self, caveat: str) -> str:
+        """Return what follows the selection: the offset track and the caveat."""
         model, track = self.model, self.model.track
-        colours = colour_choices(model.table)
         content = {
-            "filters": list(FILTERS),
             "track": {
                 "lowest": track.lowest,
                 "stretch": track.stretch,
@@ -194,9 +201,22 @@ class Explorer(pn.viewable.Viewer):
                 "value": None if track.estimate is None else track.estimate.value,
             },
             "caveat": {"text": caveat, "position": model.position, "smoothing": model.smoothing},
+        }
+        return json.dumps(content)
+
+    def _scene_json(self) -> str:
+        """Return what follows the data: filters, colours, labels."""
+        model = self.model
+        colours = colour_choices(model.table)
+        content = {
+            "filters": list(FILTERS),
             "theme": script_theme(model.table, colours),
             "colourings": {name: {"title": colour_title(name)} for name in colours},
             "axes": x_axes(model.table),
+            "values": {
+                "x": dict(self.controls.x.options),
+                "colour": dict(self.controls.colour.options),
+            },
             "loss": model.loss,
             "loss_label": LOSS_NAMES[model.loss],
             "logged": int(model.table.runs.sizes["obs"]),
@@ -247,13 +267,11 @@ class Explorer(pn.viewable.Viewer):
                 # Fewer than two finished runs: the verdict card says so, there are no residuals.
                 residuals = {}
             self.table.value = table_frame(model.table, model.kept, residuals)
-            self.table_title.object = (
-                '<div class="row"><b>Runs, worst residual first</b><span class="small">'
-                "largest distance to the mean curve beyond 20 % of training</span></div>"
-            )
             show_run(self.table, model.chosen[0] if model.chosen else None)
         self.normalisations.show(model.normalisations(), dark=_dark())
-        self._settled.data = {"json": [self._settled_json(caveat)]}
+        text = self._settled_json(caveat)
+        if self._settled.data["json"] != [text]:
+            self._settled.data = {"json": [text]}
 
     # -- reactions ----------------------------------------------------------------------------
 
@@ -263,11 +281,25 @@ class Explorer(pn.viewable.Viewer):
             if self._sent is not self.model.table:
                 self._sent = self.model.table
                 self._runs.data = self._columns()
+                self._scene.data = {"json": [self._scene_json()]}
             self.controls.refresh()
             self._show_everything()
 
-    def _numbers_changed(self, *_: Any) -> None:
-        self._show_numbers()
+    def _moved(self, *_: Any) -> None:
+        """Wait until the slider rests; only then ask the library for what it alone knows."""
+        document = pn.state.curdoc
+        if document is None or document.session_context is None:
+            self._rested()
+            return
+        if self._waiting is not None:
+            document.remove_timeout_callback(self._waiting)
+        self._waiting = document.add_timeout_callback(self._rested, _REST_MILLISECONDS)
+
+    def _rested(self) -> None:
+        self._waiting = None
+        self.model.rest()
+        with hold(pn.state.curdoc):
+            self._show_numbers()
 
     def _tapped(self, _attr: str, _old: Any, new: dict[str, list[str]]) -> None:
         self.model.chosen = [str(name) for name in new["run_id"]]
@@ -279,10 +311,10 @@ class Explorer(pn.viewable.Viewer):
             source.data = {"run_id": chosen}
         show_run(self.table, chosen[0] if chosen else None)
 
-    def _row_selected(self, *_: Any) -> None:
-        names = [str(self.table.value["Run"].iloc[row]) for row in self.table.selection]
-        if names != self.model.chosen:
-            self.model.chosen = names
+    def _row_clicked(self, event: Any) -> None:
+        """Highlight the run of the clicked row, or clear it when it was highlighted."""
+        name = str(self.table.value["Run"].iloc[event.row])
+        self.model.chosen = [] if [name] == self.model.chosen else [name]
 
     def _key_pressed(self, _attr: str, _old: Any, new: dict[str, list[Any]]) -> None:
         key = str(new["key"][0])
@@ -332,6 +364,7 @@ class Explorer(pn.viewable.Viewer):
         self._watch_store()
         page = pmui.Page(
             title="Collapse",
+            busy_indicator=None,
             sidebar_width=300,
             sidebar_resizable=False,
             theme_config=THEME_CONFIG,
@@ -340,6 +373,9 @@ class Explorer(pn.viewable.Viewer):
             main=[self.main],
             sx=_PAGE_SX,
         )
+        # The busy flag travels with every message, several times the size of a slider move.
+        with edit_readonly(page):
+            page.busy = False
         self._state.data["dark"] = [bool(page.dark_theme)]
         page.jslink(
             self._state,
@@ -361,6 +397,10 @@ class Explorer(pn.viewable.Viewer):
         pn.state.add_periodic_callback(self.poll, period=int(1000 * self._refresh))
 
 
+_TABLE_TITLE = (
+    '<div class="row"><b>Runs, worst residual first</b><span class="small">loss in nats/token; '
+    "residual: largest distance to the mean curve beyond 20 % of training</span></div>"
+)
 _THEME_LINK = """
 const page = source.data && source.data.dark_theme !== undefined ? source.data : source;
 target.data.dark = [page.dark_theme];

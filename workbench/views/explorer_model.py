@@ -91,7 +91,6 @@ class ExplorerModel(param.Parameterized):
         self._place_offset()
         for names, react in (
             (list(FILTERS), self._filters_changed),
-            (["position"], self._position_changed),
             (["offset"], self._offset_changed),
             (["smoothing"], self._settle),
             (["loss"], self._loss_changed),
@@ -395,11 +394,14 @@ class ExplorerModel(param.Parameterized):
             else:
                 self.position = self.track.position_of(float(self.offset))
 
-    def _position_changed(self, *_: Any) -> None:
-        if self._quiet:
-            return
+    def rest(self) -> None:
+        """Take the slider's place for the offset, once it rests.
+
+        While it moves only ``position`` changes, so a move costs nothing beyond its own message.
+        """
         value = self.offset_value
-        fitted = self.track.estimate is not None and value == self.track.estimate.value
+        estimate = self.track.estimate
+        fitted = estimate is not None and value == estimate.value
         with self._silently():
             self.offset = "zero" if value == 0 else "fit" if fitted else value
 

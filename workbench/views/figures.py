@@ -62,6 +62,7 @@ class Canvas:
 def build_canvas(
     runs: ColumnDataSource,
     state: ColumnDataSource,
+    scene: ColumnDataSource,
     settled: ColumnDataSource,
     *,
     standalone: bool,
@@ -74,8 +75,10 @@ def build_canvas(
         One row per run, from ``browser_columns``.
     state : ColumnDataSource
         One row: the values of the controls.
+    scene : ColumnDataSource
+        One cell of JSON that follows the data: filters, palettes, labels.
     settled : ColumnDataSource
-        One cell of JSON: the offset track, palettes, labels and the caveat.
+        One cell of JSON that follows the selection: the offset track and the caveat.
     standalone : bool
         Whether one-letter keys belong to the page; in a notebook they do not.
     """
@@ -89,6 +92,7 @@ def build_canvas(
         **sources,
         "runs": runs,
         "state": state,
+        "scene": scene,
         "settled": settled,
         "figure": curves,
         "below": below,
@@ -101,7 +105,7 @@ def build_canvas(
         "standalone": standalone,
     }
     engine = CustomJS(code=script(), args=args, module=True)
-    for source in (runs, settled, chosen):
+    for source in (runs, scene, settled, chosen):
         source.js_on_change("data", engine)
     # The first layout gives the plot its width: that is when the page is first drawn.
     curves.js_on_change("inner_width", engine)

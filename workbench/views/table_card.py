@@ -11,15 +11,15 @@ from bokeh.models.widgets.tables import HTMLTemplateFormatter, NumberFormatter
 
 from workbench.curves import final_loss
 from workbench.schema import run_names
-from workbench.views import format as fmt
 from workbench.views.run_table import RunTable
 from workbench.views.theme import TABLE_CSS
 
 PAGE_SIZE = 8
+_WHOLE_FROM = 10
 _SIZES = "Size [M]"
-_NUMBERS = (_SIZES, "Final loss [nats]", "Residual [%]", "Tokens [B]", "τ", "TPP", "Seed")
-_FORMATS = {_SIZES: "0.0", "Final loss [nats]": "0.0000", "Residual [%]": "0.00",
-            "Tokens [B]": "0.00", "τ": "0.000", "TPP": "0.0", "Seed": "0"}  # fmt: skip
+_NUMBERS = (_SIZES, "Final loss", "Residual [%]", "Tokens [B]", "τ", "TPP", "Seed")
+_FORMATS = {_SIZES: "0.0", "Final loss": "0.0000", "Residual [%]": "0.00",
+            "Tokens [B]": "0.00", "τ": "0.000", "TPP": "0.[0]", "Seed": "0"}  # fmt: skip
 
 
 def table_frame(table: RunTable, kept: np.ndarray, residuals: Mapping[str, float]) -> pd.DataFrame:
@@ -37,16 +37,16 @@ def table_frame(table: RunTable, kept: np.ndarray, residuals: Mapping[str, float
     rows = np.flatnonzero(kept)
     runs = table.runs.isel(run=rows)
     names = [name for name, keep in zip(run_names(table.runs), kept, strict=True) if keep]
-    size, tokens = runs["model_size"].to_numpy(), runs["tokens_total"].to_numpy()
+    size, tokens, tpp = (runs[n].to_numpy() for n in ("model_size", "tokens_total", "tpp"))
     frame = pd.DataFrame(
         {
             "Run": names,
             _SIZES: size / 1e6,
-            "Final loss [nats]": final_loss(table.curves).to_numpy()[rows],
+            "Final loss": final_loss(table.curves).to_numpy()[rows],
             "Residual [%]": [100 * residuals.get(name, np.nan) for name in names],
             "Tokens [B]": tokens / 1e9,
             "τ": runs["tau"].to_numpy(),
-            "TPP": runs["tpp"].to_numpy(),
+            "TPP": np.where(tpp < _WHOLE_FROM, tpp, np.round(tpp)),
             "Schedule": runs["schedule"].to_numpy().astype(str),
             "Seed": runs["seed"].to_numpy(),
             "Status": runs["status"].to_numpy().astype(str),
@@ -87,11 +87,9 @@ def show_run(table: pn.widgets.Tabulator, run_id: str | None) -> None:
     """Select the row of a run and turn to its page; None clears the selection."""
     names = list(table.value["Run"])
     row = names.index(run_id) if run_id in names else None
-    if table.selection != ([] if row is None else [row]):
-        table.selection = [] if row is None else [row]
     if row is not None:
+        # The page first: a row on another page cannot be scrolled to.
         shown = list(table.current_view["Run"])
         table.page = shown.index(run_id) // PAGE_SIZE + 1
-
-
-__all__ = ["PAGE_SIZE", "build_table", "fmt", "show_run", "table_frame"]
+    if table.selection != ([] if row is None else [row]):
+        table.selection = [] if row is None else [row]

@@ -3,8 +3,8 @@
 // edited in place and properties set with {sync: false}, so a move sends no data to the server.
 
 const QUIET = { sync: false };
-const memory = { settled: null, text: "", rows: null, rowsOf: null, half: -1, frame: "", wanted: null, asked: false, listening: false,
-  entered: false };
+const memory = { texts: {}, values: {}, rows: null, rowsOf: null, half: -1, frame: "", wanted: null,
+  asked: false, listening: false, entered: false };
 
 // Runs whenever a control, the data or the size of the plot changes; one drawing per paint.
 export default function explorer(args, event) {
@@ -32,16 +32,20 @@ function closeDrawerOnNarrow(args) {
 
 function readState(args) {
   const { data } = args.state, one = (name) => data[name][0];
-  const text = args.settled.data.json[0];
-  if (memory.text !== text) [memory.text, memory.settled] = [text, JSON.parse(text)];
-  const { settled } = memory;
+  const scene = parsed(args.scene.data.json[0], "scene");
+  const settled = parsed(args.settled.data.json[0], "settled");
   const only = {};
-  for (const name of settled.filters) only[name] = one(`only_${name}`);
-  const state = { only, ...settled };
+  for (const name of scene.filters) only[name] = one(`only_${name}`);
+  const state = { only, ...scene, ...settled };
   for (const name of ["position", "divide", "x", "view", "smoothing", "colour", "dark"])
-    state[name] = one(name);
+    state[name] = scene.values[name]?.[one(name)] ?? one(name); // lists hold labels in the browser
   state.offset = offsetAt(state.position, settled.track);
   return state;
+}
+
+function parsed(text, name) {
+  if (memory.texts[name] !== text) [memory.texts[name], memory.values[name]] = [text, JSON.parse(text)];
+  return memory.values[name];
 }
 
 // The curves of all runs, smoothed; kept until the data or the width change.
@@ -79,6 +83,14 @@ function draw(args) {
 function change(source, columns) {
   Object.assign(source.data, columns);
   source.change.emit();
+}
+
+// Texts keep a fixed number of rows: Bokeh's text glyph fails when a column grows shorter.
+function changeTexts(source, rows, length) {
+  const blank = { x: 0, y: 0, text: "", color: "#000000", align: "left" };
+  const all = Array.from({ length }, (_, i) => ({ ...blank, ...rows[i] }));
+  const columns = Object.keys(source.data).map((name) => [name, all.map((row) => row[name])]);
+  change(source, Object.fromEntries(columns));
 }
 
 const chosenRuns = (args, runs) => {
@@ -249,24 +261,25 @@ function drawStatistics(scene) {
     color: drawn.map((d) => d[1]), width: drawn.map((d) => d[2]), dash: drawn.map((d) => d[3]) });
   const strip = beyond === null ? { left: [], right: [] } : { left: [beyond], right: [1] };
   change(args.strip_below, strip);
-  change(args.strip, state.x === "progress" ? strip : { left: [], right: [] });
+  change(args.strip, state.x === "progress" && scene.view !== "Raw" ? strip : { left: [], right: [] });
   const inside = drawn.flatMap(([values]) =>
     [...values].filter((v, k) => k >= 0.03 * points && k < 0.98 * points && v > 0));
   if (inside.length) {
     const start = Math.min(...inside) / 1.6, end = Math.max(...inside) * 1.7;
     args.below.y_range.setv({ start, end }, QUIET);
     nameStatistics(scene, end / start);
-  } else change(args.statistic_names, { x: [], y: [], text: [], color: [] });
+  } else changeTexts(args.statistic_names, [], 2);
 }
 
 function nameStatistics(scene, span) {
   const { args, found, tokens } = scene, { deviation, noise, points } = found;
   const k = Math.round(0.62 * points), lift = span ** 0.14;
   const above = !noise || deviation[k] > noise[k];
-  const names = [["Δ across runs", deviation[k] * (above ? lift : 1 / lift), tokens.ink]];
-  if (noise) names.push(["σ across seeds", noise[k] * (above ? 1 / lift : lift), tokens.muted]);
-  change(args.statistic_names, { x: names.map(() => 0.62), y: names.map((n) => n[1]),
-    text: names.map((n) => n[0]), color: names.map((n) => n[2]) });
+  const names = [{ x: 0.62, y: deviation[k] * (above ? lift : 1 / lift), text: "Δ across runs",
+    color: tokens.ink }];
+  if (noise) names.push({ x: 0.62, y: noise[k] * (above ? 1 / lift : lift), text: "σ across seeds",
+    color: tokens.muted });
+  changeTexts(args.statistic_names, names, 2);
 }
 
 // ------------------------------------------------------------------------------- colours and words
@@ -297,26 +310,27 @@ function legendEntries(scene, curves) {
   return [[...seen.values()], band];
 }
 
-// Names the outermost curves where they are apart, else says how many are one.
+// Names the outermost curves where they are apart, else says how many lie on one another.
 function drawLabels(scene, { cells }) {
-  const { args, runs, found, state, view, tokens } = scene, none = { x: [], y: [], text: [], color: [], align: [] };
-  const range = args.figure.y_range, height = range.end - range.start, k = Math.round(0.17 * found.points);
-  const usable = cells.filter((c) => Number.isFinite(c.mean[k]));
+  changeTexts(scene.args.labels, labelsOf(scene, cells), 2);
+}
+
+function labelsOf({ args, runs, found, state, view, tokens, colour }, cells) {
+  const { start, end } = args.figure.y_range, height = end - start, k = Math.round(0.17 * found.points);
+  const usable = cells.filter((c) => Number.isFinite(c.mean[k])), color = tokens.ink;
   if (state.x !== "progress" || view === "Residual" || usable.length < 2 || usable.length > 60)
-    return change(args.labels, none);
+    return [];
   const ordered = usable.toSorted((a, b) => b.mean[k] - a.mean[k]), top = ordered[0], low = ordered.at(-1);
-  const apart = (top.mean[k] - low.mean[k]) / height;
-  if (apart < 0.045) {
+  if ((top.mean[k] - low.mean[k]) / height < 0.045) {
+    const one = found.beyond !== null && found.beyond <= 0.5 ? ", one curve" : "";
     const sizes = new Set(found.compared.map((i) => String(runs.size[i]))).size;
-    return change(args.labels, { x: [top.x[k] + 0.012], y: [top.mean[k] + 0.03 * height],
-      text: [`${plural(sizes, "size")}, ${plural(found.compared.length, "run")}, one curve`],
-      color: [tokens.ink], align: ["left"] });
+    const text = `${plural(sizes, "size")}, ${plural(found.compared.length, "run")}${one}`;
+    return [{ x: top.x[k] + 0.012, y: top.mean[k] + 0.03 * height, text, color }];
   }
-  const name = (curve) => scene.colour.text(curve.first);
-  if (name(top) === name(low)) return change(args.labels, none);
-  return change(args.labels, { x: [top.x[k] + 0.008, low.x[k] - 0.004],
-    y: [top.mean[k] + 0.035 * height, low.mean[k] - 0.04 * height], text: [name(top), name(low)],
-    color: [tokens.ink, tokens.ink], align: ["left", "right"] });
+  const [above, below] = [top, low].map((curve) => colour.text(curve.first));
+  if (above === below) return [];
+  return [{ x: top.x[k] + 0.008, y: top.mean[k] + 0.035 * height, text: above, color },
+    { x: low.x[k] - 0.004, y: low.mean[k] - 0.04 * height, text: below, color, align: "right" }];
 }
 
 function yLabel({ view, state }) {
