@@ -119,6 +119,7 @@ def test_companions_reuse_the_report_and_add_the_other(make_family, offset):
     assert both.zero.offset.value == 0
     assert both.fitted.offset.fit is not None
     assert offset not in asked
+    assert any(shown is report for _, shown in both.titled())
     assert next(title for title, _ in both.titled()) == "Normalised, no offset"
 
 

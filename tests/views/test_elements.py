@@ -54,6 +54,18 @@ def test_raw_curves_on_every_axis(runs, x):
     assert figure.x_range.start < figure.x_range.end
 
 
+def test_a_size_keeps_its_colour_when_others_are_left_out(runs):
+    curves = on_progress(runs)
+    span = elements.size_span(curves)
+    sizes = np.unique(curves["model_size"].to_numpy())
+    whole = elements.size_colours(sizes, span=span)
+    assert elements.size_colours(sizes[1:3], span=span) == whole[1:3]
+    assert elements.size_colours(sizes[1:3]) != whole[1:3]
+    assert elements.size_span(curves * np.nan) == span
+    nowhere = curves.assign_coords(model_size=curves["model_size"] * np.nan)
+    assert elements.size_span(nowhere) is None
+
+
 @pytest.mark.parametrize("mode", theme.MODES)
 def test_a_colour_and_a_legend_entry_per_size(runs, mode):
     overlay = elements.raw_curves(on_progress(runs), mode=mode)
@@ -67,10 +79,11 @@ def test_a_colour_and_a_legend_entry_per_size(runs, mode):
 
 
 def test_the_legend_never_holds_more_than_eight_sizes(make_family):
-    runs = make_family(sizes=tuple(1e6 * 1.5**k for k in range(11)), seeds=(0,))
+    runs = make_family(sizes=tuple(1e6 * 1.2**k for k in range(30)), seeds=(0,), records=16)
     overlay = elements.raw_curves(on_progress(runs))
-    assert len(bundles(overlay)) == 11
+    assert len(bundles(overlay)) == 30
     assert len(labels(overlay)) == elements.LEGEND_ENTRIES
+    assert len(state(overlay).legend[0].items) == elements.LEGEND_ENTRIES
 
 
 def test_runs_without_a_size_are_drawn_too(make_family):

@@ -16,10 +16,12 @@ from workbench.text import percent_two_digits
 
 @dataclass(frozen=True)
 class Companions:
-    """One family normalised in two ways.
+    """One family normalised in several ways.
 
     Parameters
     ----------
+    report : CollapseReport
+        As asked for.
     zero : CollapseReport
         With no offset.
     fitted : CollapseReport or None
@@ -28,6 +30,7 @@ class Companions:
         Why not; empty where it can.
     """
 
+    report: CollapseReport
     zero: CollapseReport
     fitted: CollapseReport | None
     why_not: str = ""
@@ -38,6 +41,9 @@ class Companions:
         if self.fitted is not None:
             value = self.fitted.offset.value
             shown.append((f"Normalised, fitted L0 = {value:.4f} nats/token", self.fitted))
+        if self.report is not self.zero and self.report is not self.fitted:
+            value = self.report.offset.value
+            shown.append((f"Normalised, given offset {value:.4f} nats/token", self.report))
         return shown
 
 
@@ -52,12 +58,12 @@ def companions(report: CollapseReport, judge: Callable[[Offset], CollapseReport]
         Computes the report of the same runs with another offset.
     """
     if report.offset.fit is not None:
-        return Companions(judge("zero"), report)
+        return Companions(report, judge("zero"), report)
     zero = report if report.offset.value == 0 else judge("zero")
     try:
-        return Companions(zero, judge("fit"))
+        return Companions(report, zero, judge("fit"))
     except DataError as error:
-        return Companions(zero, None, str(error))
+        return Companions(report, zero, None, str(error))
 
 
 def known_floor(runs: xr.Dataset) -> float | None:

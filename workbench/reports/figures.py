@@ -69,6 +69,15 @@ def drawn(curves: xr.DataArray) -> str:
     return f"{plural(curves.sizes['run'], 'run')}, {kept} each."
 
 
+def against_noise(report: CollapseReport) -> str:
+    """Say what the panel of Δ and σ shows."""
+    offset = f"Offset {report.offset.value:.4f} nats/token."
+    if report.noise_floor is None:
+        return f"{offset} Only Δ: no setting has two seeds, so there is no σ to compare with."
+    line = "" if report.beyond is None else "; from the dotted line on that lasts to the end"
+    return f"{offset} Green where Δ < σ{line}. Towards the end Δ falls to 0 by construction."
+
+
 def half_way(report: CollapseReport) -> str:
     """Say Δ and σ half-way, and their ratio: Δ alone does not compare between offsets."""
     delta = float(report.deviation.sel(progress=HALF, method="nearest"))

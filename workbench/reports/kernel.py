@@ -22,7 +22,8 @@ def this_interpreter(folder: Path) -> type[AsyncKernelManager]:
         Empty folder for the kernel's own files: what the user's IPython starts with stays out of
         a report. Keep its path short, as sockets go there.
     """
-    arguments = [f"--ipython-dir={folder}", "--HistoryManager.enabled=False"]
+    quiet = ["--HistoryManager.enabled=False", "--IPKernelApp.log_level=50"]
+    arguments = [f"--ipython-dir={folder}", *quiet]
     spec: dict[str, Any] = get_kernel_dict(extra_arguments=arguments)
 
     class ThisInterpreter(AsyncKernelManager):

@@ -10,6 +10,7 @@ import xarray as xr
 
 from workbench.collapse import CollapseReport, residual
 from workbench.curves import final_loss
+from workbench.laws import Estimate
 from workbench.reports.figures import Html
 from workbench.text import percent, percent_two_digits, plural
 from workbench.views.format import interval, value_text
@@ -102,7 +103,7 @@ def answers_table(report: CollapseReport) -> Html:
         f"smoothing {report.curves.attrs['smoothing']}",
         "Δ < σ": _where(report),
         "Mean sd(ℓ) / mean (⟨ℓ⟩ − 1)": f"{value:.3g} (95 % interval {lower:.3g} to {upper:.3g})",
-        "Furthest from the mean": f"{worst['run_id']}, {_signed(worst['residual'], '.2g')} at "
+        "Furthest from the mean": f"{worst['run_id']}, {_signed(worst['residual'], '.1f')} at "
         f"{percent(worst['at'])} of training",
         "Offset": f"{loss_text(offset.value, digits=4)} nats/token; {offset.method}",
     }
@@ -114,12 +115,15 @@ def answers_table(report: CollapseReport) -> Html:
             + ("identified" if fit.identified else "not identified")
         )
         rows["Power law"] = (
-            f"{fit.formula}; a {fit.a.estimate:.4g} ({interval(fit.a.lower, fit.a.upper)}), "
-            f"b {fit.b.estimate:.3f} ({interval(fit.b.lower, fit.b.upper)}); objective "
+            f"{fit.formula}; a {_estimate(fit.a)}, b {_estimate(fit.b)}; objective "
             f"{fit.objective:.3g} over {plural(fit.n_points, 'end point')}"
         )
         rows |= {f"Warning {i}": text for i, text in enumerate(fit.warnings, start=1)}
     return facts(rows, label="Answers")
+
+
+def _estimate(found: Estimate) -> str:
+    return f"{found.estimate:.4g} ({found.lower:.4g} to {found.upper:.4g})"
 
 
 def _where(report: CollapseReport) -> str:

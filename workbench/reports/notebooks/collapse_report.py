@@ -85,6 +85,7 @@ show(tables.answers_table(report))
 raw_axis: XAxis = x
 if x == "progress" and bool(curves["compute_total"].notnull().all()):
     raw_axis = "compute"
+span = elements.size_span(curves)
 early = "The first 4 % of training may leave the frame."
 show(
     figures.figure(
@@ -97,7 +98,7 @@ show(
 # %%
 panels = [
     figures.figure(
-        elements.normalised_curves(seen),
+        elements.normalised_curves(seen, span=span),
         title=title,
         caption=f"{figures.half_way(seen)} {early}",
     )
@@ -111,7 +112,7 @@ if both.why_not:
 offset_said = f"Offset {report.offset.value:.4f} nats/token."
 show(
     figures.figure(
-        elements.residual_curves(report),
+        elements.residual_curves(report, span=span),
         title="Residual of each size",
         caption=f"{offset_said} Mean over seeds of ℓ / ⟨ℓ⟩ − 1, over a grey band of ± σ where "
         "seeds are there.",
@@ -119,8 +120,7 @@ show(
     figures.figure(
         elements.deviation_panel(report),
         title="Δ against σ",
-        caption=f"{offset_said} Green where Δ < σ; the dotted line is the point from which that "
-        "lasts to the end. Towards the end Δ falls to 0 by construction.",
+        caption=figures.against_noise(report),
     ),
 )
 
@@ -149,7 +149,7 @@ if excess is not None:
     said = excess_sentence(both.zero, excess)
     panels = [
         figures.figure(
-            elements.normalised_curves(seen), title=title, caption=figures.half_way(seen)
+            elements.normalised_curves(seen, span=span), title=title, caption=figures.half_way(seen)
         )
         for title, seen in (("Loss, L / L(1)", both.zero), ("Excess loss above H", excess))
     ]
