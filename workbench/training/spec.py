@@ -149,10 +149,10 @@ def load_spec(name_or_path: str | Path) -> FamilySpec:
     except tomllib.TOMLDecodeError as error:
         msg = f"Family spec {name!r} is not valid TOML: {error}. Correct that line."
         raise ArgumentError(msg) from error
-    return parse_spec(content, source=name)
+    return parse_spec(content, source=repr(name))
 
 
-def parse_spec(content: dict[str, Any], *, source: str = "the family spec") -> FamilySpec:
+def parse_spec(content: dict[str, Any], *, source: str = "(given as a dict)") -> FamilySpec:
     """Check a spec given as nested dicts; errors as in `load_spec`."""
     try:
         return FamilySpec.model_validate(content)
@@ -172,17 +172,19 @@ def _text_of(path: Path) -> str:
 
 
 def _explain(error: ValidationError, source: str) -> str:
-    first = error.errors()[0]
+    found_wrong = error.errors()
+    first = found_wrong[0]
     place = _place(first["loc"])
-    more = error.error_count() - 1
+    # An entry that is refused also makes its list too short: not a second mistake.
+    more = sum(e["type"] != "too_short" for e in found_wrong[1:])
     rest = f" ({more} more after it.)" if more else ""
     if first["type"] == "extra_forbidden":
         known = ", ".join(_known_keys(first["loc"]))
-        return f"Family spec {source!r}: unknown key {place}. Known there: {known}.{rest}"
+        return f"Family spec {source}: unknown key {place}. Known there: {known}.{rest}"
     if first["type"] == "missing":
-        return f"Family spec {source!r}: {place} is missing. Add it.{rest}"
+        return f"Family spec {source}: {place} is missing. Add it.{rest}"
     found = f", found {first['input']!r}"
-    return f"Family spec {source!r}: {place} is wrong: {first['msg']}{found}.{rest}"
+    return f"Family spec {source}: {place} is wrong: {first['msg']}{found}.{rest}"
 
 
 def _place(location: tuple[int | str, ...]) -> str:
