@@ -107,6 +107,9 @@ def clean_points(step: Any, columns: Mapping[str, Any]) -> dict[str, np.ndarray]
         except (TypeError, ValueError):
             msg = f"{given!r} must hold numbers, found {values!r}. Convert it before logging."
             raise ArgumentError(msg) from None
+        if name in out:
+            msg = f"{name!r} is given twice, the second time as {given!r}. Log it once a step."
+            raise ArgumentError(msg)
         if array.shape != steps.shape:
             msg = (
                 f"{given!r} has {array.size} values for {steps.size} steps. Give one value a step."

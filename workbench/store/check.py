@@ -59,8 +59,8 @@ def _generation(root: Path, snapshot: Snapshot, rows: dict[str, RunRow]) -> list
         if settled is None:
             return [f"run {run_id!r} should be consolidated and is not." for run_id in expected]
         held = load_runs(settled, np.arange(settled.sizes["run"]))
-    except (OSError, ValueError) as error:
-        return [f"generation {snapshot.generation} cannot be read: {error}."]
+    except DataError as error:
+        return [str(error)]
     problems = _counts(held, settled)
     if problems:
         return problems

@@ -6,12 +6,15 @@ import hashlib
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from workbench.errors import DataError
 from workbench.schema import (
     coordinate_names,
     make_runs,
@@ -76,14 +79,27 @@ def open_generation(root: Path, number: int) -> xr.Dataset:
 
     Raises
     ------
-    FileNotFoundError
-        If that generation is not there.
+    DataError
+        If that generation is missing or damaged.
     """
     path = generation_path(root, number)
-    runs = xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, cache=False)
-    for name in ("row_size", *coordinate_names(runs)):
-        runs[name].load()
-    return runs
+    with _readable(path):
+        runs = xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, cache=False)
+        for name in ("row_size", *coordinate_names(runs)):
+            runs[name].load()
+    return runs.assign_attrs(path=str(path))
+
+
+@contextmanager
+def _readable(path: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        msg = (
+            f"The consolidated curves {path} are missing or damaged: {error}. Restore the store "
+            "from a copy, or import its runs into a new one."
+        )
+        raise DataError(msg) from error
 
 
 def load_runs(runs: xr.Dataset, positions: NDArray[np.int64]) -> xr.Dataset:
@@ -103,6 +119,11 @@ def load_runs(runs: xr.Dataset, positions: NDArray[np.int64]) -> xr.Dataset:
     -------
     Dataset (chosen, obs)
         In memory.
+
+    Raises
+    ------
+    DataError
+        If the records cannot be read.
     """
     bounds = row_bounds(runs)
     starts, stops = bounds[positions], bounds[positions + 1]
@@ -110,18 +131,9 @@ def load_runs(runs: xr.Dataset, positions: NDArray[np.int64]) -> xr.Dataset:
         slices = [(int(bounds[0]), int(bounds[-1]))]
     else:
         slices = _coalesce(starts, stops)
-    keep = np.concatenate(
-        [np.arange(a, b) for a, b in zip(starts, stops, strict=True)] or [np.empty(0, np.int64)]
-    )
-    base = np.concatenate([np.arange(a, b) for a, b in slices] or [np.empty(0, np.int64)])
-    inside = slice(None) if len(base) == len(keep) else np.searchsorted(base, keep)
-    records = {
-        name: np.concatenate(
-            [runs[name].isel(obs=slice(a, b)).to_numpy() for a, b in slices]
-            or [np.empty(0, runs[name].dtype)]
-        )[inside]
-        for name in record_names(runs)
-    }
+    inside = _inside(starts, stops, slices)
+    with _readable(runs.attrs["path"]):
+        records = {name: _gather(runs[name], slices)[inside] for name in record_names(runs)}
     coords = {name: runs[name].to_numpy()[positions] for name in coordinate_names(runs)}
     return make_runs(coords, records, row_size=runs["row_size"].to_numpy()[positions])
 
@@ -134,6 +146,23 @@ def _coalesce(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[tuple
         else:
             slices.append((start, stop))
     return slices
+
+
+def _gather(variable: xr.DataArray, slices: list[tuple[int, int]]) -> NDArray[np.generic]:
+    pieces = [variable.isel(obs=slice(start, stop)).to_numpy() for start, stop in slices]
+    return pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0, variable.dtype), *pieces])
+
+
+def _inside(
+    starts: NDArray[np.int64], stops: NDArray[np.int64], slices: list[tuple[int, int]]
+) -> slice | NDArray[np.int64]:
+    """Return where the wanted records lie in the slices put end to end."""
+    if (stops - starts).sum() == sum(stop - start for start, stop in slices):
+        return slice(None)
+    base = np.concatenate([np.arange(start, stop) for start, stop in slices])
+    pairs = zip(starts, stops, strict=True)
+    keep = np.concatenate([np.empty(0, np.int64), *(np.arange(a, b) for a, b in pairs)])
+    return np.searchsorted(base, keep)
 
 
 def digests(runs: xr.Dataset) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from workbench.errors import ArgumentError, DataError
+from workbench.store.attributes import clean_points
 from workbench.store.store import Store, open_store
 from workbench.store.writer import EndStatus
 
@@ -60,6 +61,7 @@ class Recorder:
         self.run_id = run_id or f"{family}-{uuid.uuid4().hex[:8]}"
         self._writer = opened.start_run(self.run_id, family=family, attributes=hyperparameters)
         self._points: list[tuple[int, dict[str, float]]] = []
+        self._known: set[tuple[str, ...]] = set()
         self._buffer = threading.Lock()
         self._writing = threading.Lock()
         self._ended = threading.Event()
@@ -91,6 +93,10 @@ class Recorder:
         except (TypeError, ValueError):
             msg = f"step and values must be numbers, found step={step!r}, {values!r}."
             raise ArgumentError(msg) from None
+        names = tuple(values)
+        if point[0] < 0 or names not in self._known:
+            clean_points(point[0], point[1])  # what cannot be kept fails here, not in the thread
+            self._known.add(names)
         with self._buffer:
             self._points.append(point)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,22 +63,9 @@ points = sa.Table(
 
 
 class Registry:
-    """Transactions on the registry of one store.
+    """Transactions on the registry of one store; made by `create` or `open`."""
 
-    Parameters
-    ----------
-    path : Path
-        The SQLite file.
-    create : bool
-        Make it when it is missing.
-
-    Raises
-    ------
-    DataError
-        If the file is not a registry, or was written by a newer version.
-    """
-
-    def __init__(self, path: Path, *, create: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self._synced = 0.0
         self._pid = os.getpid()
@@ -87,23 +75,38 @@ class Registry:
         weakref.finalize(self, self._engine.dispose)
         sa.event.listen(self._engine, "connect", _own_transactions)
         sa.event.listen(self._engine, "begin", _begin)
-        try:
-            if create:
-                self._create()
-            self._check_version()
-        except DataError:
-            self._engine.dispose()
-            raise
 
-    def _create(self) -> None:
-        with self._translated(), self._engine.connect() as connection:
+    @classmethod
+    def create(cls, path: Path) -> Registry:
+        """Make an empty registry, or open the one another process made at the same moment."""
+        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+        fresh = cls(partial)
+        with fresh._translated(), fresh._engine.connect() as connection:
             _driver(connection).execute("PRAGMA journal_mode=WAL")
-        with self.write(durable=True) as connection:
+        with fresh.write(durable=True) as connection:
             metadata.create_all(connection)
-            if connection.execute(sa.select(sa.func.count()).select_from(meta)).scalar_one() == 0:
-                start = {"schema_version": SCHEMA_VERSION, "revision": 0, "generation": 0}
-                rows = [{"key": key, "value": value} for key, value in start.items()]
-                connection.execute(sa.insert(meta), rows)
+            start = {"schema_version": SCHEMA_VERSION, "revision": 0, "generation": 0}
+            rows = [{"key": key, "value": value} for key, value in start.items()]
+            connection.execute(sa.insert(meta), rows)
+        fresh.close()
+        try:
+            os.link(partial, path)  # fails where the name is taken, unlike a rename
+        except FileExistsError:
+            pass
+        finally:
+            partial.unlink()
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Registry:
+        """Open a registry; `DataError` when it is not one or comes from a newer version."""
+        found = cls(path)
+        try:
+            found._check_version()
+        except DataError:
+            found.close()
+            raise
+        return found
 
     def _check_version(self) -> None:
         with self.read() as connection:

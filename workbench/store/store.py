@@ -57,8 +57,8 @@ def open_store(path: str | os.PathLike[str], *, create: bool = False) -> Store:
     if not (root / REGISTRY).is_file():
         _may_create(root, create=create)
         root.mkdir(parents=True, exist_ok=True)
-        return Store(root, Registry(root / REGISTRY, create=True))
-    return Store(root, Registry(root / REGISTRY))
+        return Store(root, Registry.create(root / REGISTRY))
+    return Store(root, Registry.open(root / REGISTRY))
 
 
 def _may_create(root: Path, *, create: bool) -> None:
@@ -290,21 +290,17 @@ class Store:
         # fill values, so what was read counts only if g + 1 was the newest when reading ended.
         while True:
             snapshot = take_snapshot(self._registry)
-            missing: FileNotFoundError | None = None
+            failure: DataError | None = None
             try:
                 found = read(snapshot)
-            except FileNotFoundError as error:
-                missing = error
+            except DataError as error:
+                failure = error
             with self._registry.read() as connection:
                 newest = value_of(connection, "generation")
             if newest > snapshot.generation + 1:
                 continue
-            if missing is not None:
-                msg = (
-                    f"Generation {snapshot.generation} of the store {self.root} is missing or cut. "
-                    "Restore the folder from a copy, or import the runs into a new store."
-                )
-                raise DataError(msg) from missing
+            if failure is not None:
+                raise failure
             return found
 
 

@@ -1,0 +1,86 @@
+"""Many processes, some of them killed: nothing acknowledged is lost, all of it is consistent."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from workbench.schema import iter_runs
+from workbench.store import open_store
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+def value(run, step):
+    return run + 1 / (1 + step)
+
+
+def check_values(runs):
+    for name, one in iter_runs(runs):
+        expected = value(int(name.removeprefix("r")), one["step"].to_numpy())
+        np.testing.assert_array_equal(one["train_loss"].to_numpy(), expected)
+
+
+def test_killed_writers_lose_no_acknowledged_point(tmp_path, run_process):
+    store = open_store(tmp_path / "s", create=True)
+    done = run_process("kill_writers", store.root, rounds=20)["acknowledged"]
+    runs = open_store(store.root).runs()
+    assert len(done) > 20
+    assert set(done) <= set(runs["step"].to_numpy().tolist())
+    expected = value(0, runs["step"].to_numpy())
+    np.testing.assert_array_equal(runs["train_loss"].to_numpy(), expected)
+    assert store.check() == ()
+
+
+def test_killed_recorders_keep_what_flush_returned_for(tmp_path, run_process):
+    store = open_store(tmp_path / "s", create=True)
+    done = run_process("kill_recorders", store.root, rounds=10)["acknowledged"]
+    runs = store.runs()
+    check_values(runs)
+    last = {name: int(one["step"].max()) for name, one in iter_runs(runs)}
+    assert any(step >= 0 for step in done.values())
+    assert all(last.get(f"r{run}", -1) >= step for run, step in done.items())
+    assert store.check() == ()
+
+
+def test_killed_consolidations_leave_a_sound_store(tmp_path, run_process):
+    store = open_store(tmp_path / "s", create=True)
+    result = run_process("kill_consolidations", store.root, rounds=20)
+    assert store.check() == ()
+    runs = store.runs()
+    assert runs.sizes == {"run": 20, "obs": 20 * 200}
+    check_values(runs)
+    store.consolidate()
+    assert store.check() == ()
+    check_values(store.runs())
+    assert store.runs().sizes == {"run": 20, "obs": 20 * 200}
+    assert result["finished"] < 20  # some were cut short, or this shows nothing
+
+
+def test_eight_writers_at_once_make_one_store(tmp_path, run_process):
+    assert run_process("write_together", tmp_path / "s", rounds=40)["exits"] == [0] * 8
+    store = open_store(tmp_path / "s")
+    runs = store.runs(status="done")
+    assert runs.sizes == {"run": 8, "obs": 8 * 40}
+    check_values(runs)
+    assert store.check() == ()
+
+
+def test_a_reader_sees_whole_curves_that_only_grow(tmp_path, start_process):
+    store = open_store(tmp_path / "s", create=True)
+    seen, revision, reads = 0, -1, 0
+    with start_process("write_and_publish", store.root, rounds=6) as process:
+        while process.poll() is None:
+            if store.revision() == revision:
+                continue
+            revision = store.revision()
+            runs = store.runs()
+            check_values(runs)
+            assert runs.sizes["obs"] >= seen
+            seen, reads = runs.sizes["obs"], reads + 1
+    assert process.returncode == 0
+    assert reads > 3
+    assert store.runs().sizes == {"run": 6, "obs": 600}
+    assert store.check() == ()
