@@ -16,7 +16,8 @@ def percent(share: float) -> str:
 
 def percent_two_digits(share: float) -> str:
     """Write a relative spread as percent with two significant digits: 0.34 %."""
-    return f"{100 * share:.2g} %"
+    value = 100 * share
+    return f"{value:.2g} %" if abs(value) < 99.5 else f"{value:.0f} %"
 
 
 def short_count(value: float) -> str:

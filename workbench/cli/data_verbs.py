@@ -86,6 +86,7 @@ def runs(selection: Selection | None = None, *, json: AsJson = False) -> None:
     """List the runs of a store, planned and running ones too."""
     chosen = selection or Selection()
     table = chosen.open().table()
+    table["final_loss"] = table["final_eval_loss"].fillna(table["final_train_loss"])
     coordinates = xr.Dataset(
         {name: ("run", _column(table[name])) for name in map(str, table.columns)},
         coords={"run": np.arange(len(table))},
