@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from workbench.errors import DataError
 from workbench.schema import RUN_FIELDS, canonical_run_name, make_runs
 from workbench.store.batches import Records, join
+from workbench.text import plural
 
 MISSING = ("", "nan", "NaN", "NAN", "NA", "N/A", "null", "None", "none")
+_STEP_LIMIT = 2**53  # beyond it a float no longer tells neighbouring steps apart
 DELIMITERS = (",", "\t", ";")
 
 
@@ -162,19 +164,21 @@ def one_record_a_step(records: Records, *, run_id: str, source: str) -> tuple[Re
     step = records["step"]
     known = np.isfinite(step)
     if not known.all():
-        notes.append(f"{source}: left out {int((~known).sum())} records of {run_id!r} without step")
+        count = plural(int((~known).sum()), "record")
+        notes.append(f"{source}: left out {count} of {run_id!r} without a step")
         records = {name: values[known] for name, values in records.items()}
         step = records["step"]
-    if not len(step) or (step % 1 != 0).any():
-        what = f"step {step[step % 1 != 0][0]:g}" if len(step) else "no step at all"
-        msg = f"run {run_id!r} in {source} has {what}. Steps must be whole numbers."
+    wrong = step[(step % 1 != 0) | (step < 0) | (step >= _STEP_LIMIT)]
+    if not len(step) or len(wrong):
+        what = f"step {wrong[0]:.17g}" if len(wrong) else "no step at all"
+        msg = f"run {run_id!r} in {source} has {what}. Steps must be whole numbers from 0."
         raise DataError(msg)
     joined = join([records])
     repeated = len(step) - len(joined["step"])
     if repeated:
         notes.append(
-            f"{source}: {repeated} records of {run_id!r} repeat a step (a restart, or losses "
-            "logged apart); the last value of each column was kept"
+            f"{source}: in {plural(repeated, 'record')} {run_id!r} logs a step again (a restart, or "
+            "losses logged apart); the last value of each column was kept"
         )
     return joined, notes
 
