@@ -4,15 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from workbench.errors import ArgumentError  # noqa: E402
-from workbench.training import MarkovLanguage, ModelShape, RunPlan  # noqa: E402
-from workbench.training.engine import evaluation_steps, train_rows  # noqa: E402
-from workbench.training.model import initial_rows, token_losses  # noqa: E402
-from workbench.training.optimizer import RowAdamW  # noqa: E402
-from workbench.training.spec import Evaluation  # noqa: E402
+from workbench.errors import ArgumentError
+from workbench.training import MarkovLanguage, ModelShape, RunPlan
+from workbench.training.engine import evaluation_steps, train_rows
+from workbench.training.model import initial_rows, token_losses
+from workbench.training.optimizer import RowAdamW
+from workbench.training.spec import Evaluation
 
 EVALUATION = Evaluation(points=4, sequences=32)
 

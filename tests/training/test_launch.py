@@ -16,8 +16,6 @@ from workbench.schema import iter_runs
 from workbench.store import open_store
 from workbench.training import load_spec, parse_spec, plan_family, train_family
 
-pytest.importorskip("torch")
-
 ROOT = Path(__file__).resolve().parents[2]
 LONG = {
     "family": "long",
