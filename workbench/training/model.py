@@ -66,9 +66,10 @@ def token_losses(weights: Tensor, inputs: Tensor, targets: Tensor, *, shape: Mod
         attended = _attention(
             torch.bmm(_norm(residual), weight[f"{block}.qkv"]), sequences, shape=shape
         )
-        residual = residual + scale * torch.bmm(attended, weight[f"{block}.attention_out"])
+        attended = torch.bmm(attended, weight[f"{block}.attention_out"])
+        residual = torch.add(residual, attended, alpha=scale)
         hidden = _squared_relu(torch.bmm(_norm(residual), weight[f"{block}.up"]))
-        residual = residual + scale * torch.bmm(hidden, weight[f"{block}.down"])
+        residual = torch.add(residual, torch.bmm(hidden, weight[f"{block}.down"]), alpha=scale)
     logits = torch.bmm(_norm(residual), weight["readout"])
     losses = F.cross_entropy(logits.view(-1, shape.vocab), targets.reshape(-1), reduction="none")
     return losses.view(runs, sequences, positions)
