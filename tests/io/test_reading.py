@@ -77,6 +77,18 @@ def test_exports_come_back_identical(store, runs, tmp_path, suffix):
         store.export(target)
 
 
+def test_another_store_can_be_imported(store, runs, tmp_path):
+    other = open_store(tmp_path / "other", create=True)
+    other.add_runs(runs)
+    writer = other.start_run("live", family="f", attributes={"total_steps": 2})
+    writer.append(step=[0, 1], train_loss=[2.0, 1.0])
+    writer.finish()
+    report = import_sources(store, [other.root])
+    assert {row["format"] for row in report.imported} == {"store"}
+    assert digests(store.runs()) == digests(other.runs())
+    assert import_sources(store, [other.root]).imported == ()
+
+
 def test_parquet_holds_every_record(store, runs, tmp_path):
     pd = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
@@ -151,7 +163,7 @@ def test_a_cut_netcdf_is_refused_or_whole(tmp_path, runs, share):
 def test_formats_are_told_by_content_not_by_name(tmp_path, runs):
     runs.to_netcdf(tmp_path / "curves.csv", engine="netcdf4")
     assert read(tmp_path / "curves.csv").report.imported[0]["format"] == "netcdf"
-    assert set(FORMATS) == {"netcdf", "zarr", "tidy", "csv"}
+    assert set(FORMATS) == {"netcdf", "store", "zarr", "tidy", "csv"}
 
 
 def test_importing_twice_adds_nothing(store, logs):

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from workbench.errors import ArgumentError, DataError
@@ -99,7 +99,15 @@ def test_family_can_be_given(store, few_runs):
     assert set(store.runs()["family"].to_numpy()) == {"mine"}
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15,
+    phases=(
+        Phase.explicit,
+        Phase.reuse,
+        Phase.generate,
+    ),  # each example makes a store: no shrinking
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(data=st.data())
 def test_any_ragged_runs_round_trip(tmp_path_factory, data):
     count = data.draw(st.integers(1, 4))
@@ -170,6 +178,20 @@ def test_a_name_used_for_a_setting_and_for_a_column_keeps_both(store, few_runs):
         assert store.check() == ()
         store.consolidate()
     assert store.add_runs(few_runs(1, spin=[4.0])).unchanged == ("r0",)
+
+
+def test_a_number_here_and_a_text_there_is_text_and_stays_sound(store, few_runs):
+    store.add_runs(few_runs(2, own=[2.5, np.nan]))
+    writer = store.start_run("live", family="f", attributes={"own": "c4"})
+    writer.append(step=0, train_loss=1.0)
+    writer.finish()
+    for _ in range(2):
+        runs = store.runs()
+        own = dict(zip(run_names(runs), runs["own"].to_numpy(), strict=True))
+        assert own == {"r0": "2.5", "r1": "", "live": "c4"}
+        assert store.check() == ()
+        store.consolidate()
+    assert len(store.add_runs(few_runs(2, own=[2.5, np.nan])).unchanged) == 2
 
 
 def test_consolidating_moves_ended_runs_and_changes_no_value(store):
@@ -361,7 +383,9 @@ def test_check_finds_a_changed_curve(store, few_runs):
 def test_check_finds_a_lost_chunk(store, few_runs):
     store.add_runs(few_runs())
     shutil.rmtree(store.root / "curves-1.zarr" / "step" / "c")
-    assert store.check()
+    assert "steps of run 'r0' do not increase" in store.check()[0]
+    with pytest.raises(DataError, match="damaged"):
+        store.runs()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Ragged runs as the workbench itself writes them: NetCDF files and Zarr groups."""
+"""Ragged runs as the workbench itself writes them: NetCDF files, Zarr groups, other stores."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import xarray as xr
 from workbench.errors import DataError
 from workbench.io.result import Parsed, Source
 from workbench.schema import check_version, conform
+from workbench.store import open_store
+from workbench.store.store import REGISTRY
 
 _MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF")
 
@@ -35,6 +37,16 @@ def read_zarr(source: Source) -> Parsed:
     """Read a Zarr group of ragged runs."""
     consolidated = (source.path / ".zmetadata").is_file()
     return _read(source, engine="zarr", chunks=None, consolidated=consolidated)
+
+
+def sniff_store(source: Source) -> bool:
+    """Tell whether the folder is a store."""
+    return (source.path / REGISTRY).is_file()
+
+
+def read_store(source: Source) -> Parsed:
+    """Read every run of another store that has a loss."""
+    return Parsed(open_store(source.path).runs())
 
 
 def _read(source: Source, **options: Any) -> Parsed:

@@ -161,13 +161,12 @@ def one_record_a_step(records: Records, *, run_id: str, source: str) -> tuple[Re
         If a step is not a whole number, or none is there.
     """
     notes = []
-    step = records["step"]
-    known = np.isfinite(step)
+    known = np.isfinite(records["step"])
     if not known.all():
         count = plural(int((~known).sum()), "record")
         notes.append(f"{source}: left out {count} of {run_id!r} without a step")
         records = {name: values[known] for name, values in records.items()}
-        step = records["step"]
+    step = np.asarray(records["step"], np.float64)
     wrong = step[(step % 1 != 0) | (step < 0) | (step >= _STEP_LIMIT)]
     if not len(step) or len(wrong):
         what = f"step {wrong[0]:.17g}" if len(wrong) else "no step at all"
@@ -177,8 +176,8 @@ def one_record_a_step(records: Records, *, run_id: str, source: str) -> tuple[Re
     repeated = len(step) - len(joined["step"])
     if repeated:
         notes.append(
-            f"{source}: in {plural(repeated, 'record')} {run_id!r} logs a step again (a restart, or "
-            "losses logged apart); the last value of each column was kept"
+            f"{source}: in {plural(repeated, 'record')} {run_id!r} logs a step again (a "
+            "restart, or losses logged apart); the last value of each column was kept"
         )
     return joined, notes
 

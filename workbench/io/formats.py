@@ -6,7 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from workbench.errors import ArgumentError
-from workbench.io.canonical import read_netcdf, read_zarr, sniff_netcdf, sniff_zarr
+from workbench.io.canonical import (
+    read_netcdf,
+    read_store,
+    read_zarr,
+    sniff_netcdf,
+    sniff_store,
+    sniff_zarr,
+)
 from workbench.io.result import Parsed, Source
 from workbench.io.tidy import read_csv, read_tidy, sniff_csv, sniff_tidy
 
@@ -34,6 +41,7 @@ FORMATS: dict[str, Format] = {
     format.name: format
     for format in (
         Format("netcdf", sniff_netcdf, read_netcdf),
+        Format("store", sniff_store, read_store),
         Format("zarr", sniff_zarr, read_zarr),
         Format("tidy", sniff_tidy, read_tidy),
         Format("csv", sniff_csv, read_csv),

@@ -51,7 +51,8 @@ def read(
     source : path
         File, or folder; in a folder a curve without a name of its own is named after its file.
     format : str
-        ``auto`` looks at the content; else one of ``netcdf``, ``zarr``, ``tidy``, ``csv``.
+        ``auto`` looks at the content; else one of ``netcdf``, ``store``, ``zarr``,
+        ``tidy``, ``csv``.
     settings : mapping of str to str
         Run coordinates to fill or override, for every run; ``total_steps=last`` says that the
         last logged step is the planned end.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
 from workbench.errors import DataError
-from workbench.schema import row_bounds, run_names
+from workbench.schema import run_names
 from workbench.store.batches import unpack
 from workbench.store.generation import digests, load_runs
 from workbench.store.snapshot import RunRow, Snapshot, read_settled
@@ -61,11 +60,8 @@ def _generation(root: Path, snapshot: Snapshot, rows: dict[str, RunRow]) -> list
         held = load_runs(settled, np.arange(settled.sizes["run"]))
     except DataError as error:
         return [str(error)]
-    problems = _counts(held, settled)
-    if problems:
-        return problems
     found = digests(held)
-    problems += [
+    problems = [
         f"run {name!r} is consolidated but not in the registry."
         for name in found
         if name not in rows
@@ -80,15 +76,3 @@ def _generation(root: Path, snapshot: Snapshot, rows: dict[str, RunRow]) -> list
         if name in found and sizes[name] != row.n_records:
             problems.append(f"run {name!r} has {sizes[name]} records, expected {row.n_records}.")
     return problems
-
-
-def _counts(held: xr.Dataset, settled: xr.Dataset) -> list[str]:
-    total = int(settled["row_size"].to_numpy().sum())
-    if total != settled.sizes["obs"]:
-        return [f"counts add up to {total} records, {settled.sizes['obs']} are there."]
-    falls = np.flatnonzero(np.diff(held["step"].to_numpy()) <= 0) + 1
-    bounds = row_bounds(held)
-    inside = falls[~np.isin(falls, bounds)]
-    owners = np.unique(np.searchsorted(bounds, inside, side="right") - 1)
-    names = run_names(held)
-    return [f"steps of run {names[i]!r} do not increase." for i in owners]

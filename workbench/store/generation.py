@@ -20,6 +20,7 @@ from workbench.schema import (
     make_runs,
     record_names,
     row_bounds,
+    run_names,
     take_runs,
 )
 
@@ -87,6 +88,10 @@ def open_generation(root: Path, number: int) -> xr.Dataset:
         runs = xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, cache=False)
         for name in ("row_size", *coordinate_names(runs)):
             runs[name].load()
+    total = int(runs["row_size"].to_numpy().sum())
+    if total != runs.sizes["obs"]:
+        msg = f"The consolidated curves {path} hold {runs.sizes['obs']} records, expected {total}."
+        raise DataError(msg)
     return runs.assign_attrs(path=str(path))
 
 
@@ -135,7 +140,23 @@ def load_runs(runs: xr.Dataset, positions: NDArray[np.int64]) -> xr.Dataset:
     with _readable(runs.attrs["path"]):
         records = {name: _gather(runs[name], slices)[inside] for name in record_names(runs)}
     coords = {name: runs[name].to_numpy()[positions] for name in coordinate_names(runs)}
-    return make_runs(coords, records, row_size=runs["row_size"].to_numpy()[positions])
+    loaded = make_runs(coords, records, row_size=runs["row_size"].to_numpy()[positions])
+    _require_increasing_steps(loaded, runs.attrs["path"])
+    return loaded
+
+
+def _require_increasing_steps(runs: xr.Dataset, path: str) -> None:
+    # Zarr reads a chunk that is gone as fill values, without a word.
+    falls = np.flatnonzero(np.diff(runs["step"].to_numpy()) <= 0) + 1
+    bounds = row_bounds(runs)
+    inside = falls[~np.isin(falls, bounds)]
+    if len(inside):
+        name = run_names(runs)[int(np.searchsorted(bounds, inside[0], side="right")) - 1]
+        msg = (
+            f"The consolidated curves {path} are damaged: steps of run {name!r} do not increase. "
+            "Restore the store from a copy, or import its runs into a new one."
+        )
+        raise DataError(msg)
 
 
 def _coalesce(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[tuple[int, int]]:
@@ -188,7 +209,7 @@ def digests(runs: xr.Dataset) -> dict[str, str]:
         content = hashlib.sha256()
         for name in sorted(set(coords) - set(_PROVENANCE)):
             value = coords[name][i]
-            text = float(value).hex() if isinstance(value, np.floating) else str(value)
+            text = _text_of(value)
             if text not in ("nan", ""):
                 # `run_` is put before a name that another run logs as a column (`join_runs`).
                 content.update(f"{name.removeprefix('run_')}={text}\n".encode())
@@ -198,6 +219,14 @@ def digests(runs: xr.Dataset) -> dict[str, str]:
                 content.update(f"{name}:{len(values)}\n".encode() + _canonical(values))
         out[run_id] = content.hexdigest()
     return out
+
+
+def _text_of(value: np.generic) -> str:
+    # A number is the same number where another run made the coordinate a text (`join_runs`).
+    try:
+        return float(value).hex()
+    except ValueError:
+        return str(value)
 
 
 def _canonical(values: NDArray[np.generic]) -> bytes:

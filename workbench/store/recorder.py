@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import uuid
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +17,7 @@ from workbench.store.store import Store, open_store
 from workbench.store.writer import EndStatus
 
 FLUSH_SECONDS = 1.0
+HEARTBEAT_SECONDS = 10.0
 
 
 class Recorder:
@@ -64,6 +66,7 @@ class Recorder:
         self._known: set[tuple[str, ...]] = set()
         self._buffer = threading.Lock()
         self._writing = threading.Lock()
+        self._alive = time.monotonic()
         self._ended = threading.Event()
         self._error: DataError | ArgumentError | None = None
         self._thread = threading.Thread(target=self._flush_regularly, daemon=True)
@@ -141,6 +144,7 @@ class Recorder:
                 return
             try:
                 self._writer.append(**_columns(taken))
+                self._alive = time.monotonic()
             except DataError:
                 with self._buffer:  # not written: keep them for the next attempt to flush
                     self._points = taken + self._points
@@ -151,8 +155,9 @@ class Recorder:
             try:
                 if self._points:
                     self._write()
-                else:
+                elif time.monotonic() - self._alive > HEARTBEAT_SECONDS:
                     self._writer.heartbeat()
+                    self._alive = time.monotonic()
             except (DataError, ArgumentError) as error:
                 self._error = error
                 return

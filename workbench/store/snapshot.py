@@ -161,7 +161,7 @@ def assemble(rows: Sequence[RunRow], records: dict[str, Records]) -> xr.Dataset 
 def column(values: Sequence[Any]) -> NDArray[np.generic]:
     """Turn the values of one attribute over runs into an array; None is NaN, or "" among text."""
     if any(isinstance(value, str) for value in values):
-        return np.array(["" if value is None else str(value) for value in values])
+        return np.array(["" if value is None else str(value) for value in values], dtype=str)
     return np.array([np.nan if value is None else float(value) for value in values])
 
 
@@ -229,14 +229,31 @@ def _head(ds: xr.Dataset, positions: NDArray[np.int64]) -> xr.Dataset:
 
 
 def join_runs(parts: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Join ragged datasets; a coordinate called like a record of another part yields its name."""
+    """Join ragged datasets that may disagree on what a name is.
+
+    A coordinate called like a record of another part becomes ``run_NAME``; one that is a number
+    here and text there becomes text.
+    """
     if not parts:
         return empty_runs()
     taken = {name for part in parts for name in record_names(part)}
     renamed = [
         part.rename({n: f"run_{n}" for n in coordinate_names(part) if n in taken}) for part in parts
     ]
-    return concat_runs(renamed)
+    texts = {
+        name for part in renamed for name in coordinate_names(part) if part[name].dtype.kind == "U"
+    }
+    return concat_runs([_with_texts(part, texts) for part in renamed])
+
+
+def _with_texts(part: xr.Dataset, texts: set[str]) -> xr.Dataset:
+    numeric = [n for n in coordinate_names(part) if n in texts and part[n].dtype.kind == "f"]
+    return part.assign_coords(
+        {
+            name: ("run", np.array(["" if v != v else repr(v) for v in part[name].values.tolist()]))
+            for name in numeric
+        }
+    )
 
 
 def empty_runs() -> xr.Dataset:
