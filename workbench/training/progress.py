@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from workbench.training.plan import FamilyPlan, RunPlan
 from workbench.training.worker import Report
 
 _TICK_SECONDS = 0.5
+_LOG_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,10 @@ class Tracker:
             disable=not show or not todo,
             bar_format="{desc}: {percentage:3.0f} % |{bar}|{postfix}",
         )
+        # Into a log file the bar goes line by line: every ten seconds is enough there (a notebook's bar has a container).
+        plain = not hasattr(self._bar, "container") and not sys.stderr.isatty()
+        self._draw_seconds = _LOG_SECONDS if plain else _TICK_SECONDS
+        self._drawn = started
         self._emit("started")
 
     @property
@@ -120,7 +126,9 @@ class Tracker:
         now = time.monotonic()
         if now - self._ticked >= _TICK_SECONDS:
             self._ticked = now
-            self._draw()
+            if now - self._drawn >= self._draw_seconds:
+                self._drawn = now
+                self._draw()
             self._emit("progress")
 
     def finish(self) -> None:

@@ -93,8 +93,11 @@ def work(
     """
     # Ctrl-C reaches the whole process group; the launcher alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A waiting thread must sleep, not spin: the processes share the cores with the dashboard.
+    # The processes share the cores with the dashboard that draws them: a waiting thread must
+    # sleep, not spin, and a page being opened goes first.
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    if hasattr(os, "nice"):
+        os.nice(10)
     import torch
 
     torch.set_num_threads(1)
