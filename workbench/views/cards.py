@@ -12,7 +12,7 @@ from workbench.text import plural
 from workbench.views.theme import FONT
 
 HEADER_CSS = f"""
-:host{{width:100%;margin-left:18px;font:14px {FONT};color:var(--wb-muted)}}
+:host{{width:100%;padding-left:18px;box-sizing:border-box;font:14px {FONT};color:var(--wb-muted)}}
 :host>div,.head{{display:flex;justify-content:space-between;align-items:center;gap:14px;width:100%}}
 nav b{{color:var(--wb-ink);font-weight:600;border-bottom:2px solid var(--wb-accent);padding:4px 0}}
 .where{{display:flex;gap:12px;align-items:center;white-space:nowrap}}
@@ -24,7 +24,7 @@ code{{font:13px ui-monospace,'Roboto Mono',monospace;color:var(--wb-ink)}}
 .badge i{{display:inline-block;width:8px;height:8px;border-radius:50%;background:currentColor;
   margin-right:6px}}
 @media(max-width:1000px){{nav{{display:none}}}}
-@media(max-width:760px){{code,.badge em{{display:none}}:host{{margin-left:8px}}}}
+@media(max-width:760px){{code,.badge em{{display:none}}:host{{padding-left:8px}}}}
 """
 
 STATE_CSS = """
@@ -66,7 +66,7 @@ def empty_html(store: str) -> str:
     """Return the card of a store without runs: three ways in."""
     at = escape(store)
     code = (
-        f'with wb.Recorder("{at}", run_id="first", total_steps=1000) as rec:\n'
+        f'with wb.Recorder("{at}", family="mine", total_steps=1000) as rec:\n'
         "    for step, loss in train():\n"
         "        rec.log(step, train_loss=loss)"
     )

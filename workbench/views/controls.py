@@ -24,7 +24,7 @@ FILTER_NAMES = {
     "seed": "Seed",
 }
 LOSS_NAMES = {"eval_loss": "Eval loss", "train_loss": "Train loss"}
-_ONE_ROW, _LONG = 6, 7
+_ONE_ROW, _SHORT, _LONG = 6, 7, 10
 _WIDE = {"sizing_mode": "stretch_width"}
 # The model's docstrings are for programmers: without this they become tooltips of the widgets.
 _PLAIN = {"description": ""}
@@ -276,6 +276,7 @@ def _pill_grid(choices: Sequence[str]) -> dict[str, Any]:
     longest = max((len(text) for text in choices), default=1)
     wide = longest > _LONG
     columns = 2 if wide else len(choices) if 0 < len(choices) <= _ONE_ROW else 4
+    columns = min(columns, 3) if longest > _SHORT else columns
     grid = {"display": "grid", "gridTemplateColumns": f"repeat({columns}, minmax(0, 1fr))"}
     return {**PILL_SX, **grid, "maxHeight": "170px", "overflowY": "auto"}
 

@@ -199,6 +199,7 @@ class Explorer(pn.viewable.Viewer):
                 "snap": SNAP,
                 "fitted": track.fitted,
                 "value": None if track.estimate is None else track.estimate.value,
+                "identified": track.identified,
             },
             "caveat": {"text": caveat, "position": model.position, "smoothing": model.smoothing},
         }
@@ -357,7 +358,9 @@ class Explorer(pn.viewable.Viewer):
             **_WIDE,
         )
         frame = {**css_variables("dark" if _dark() else "light"), "background": "var(--wb-bg)"}
-        return pn.Column(self.header, body, styles=frame, margin=0, **_WIDE)
+        return pmui.Column(
+            self.header, body, styles=frame, margin=0, theme_config=THEME_CONFIG, **_WIDE
+        )
 
     def page(self) -> pmui.Page:
         """Return the whole page: header, drawer of controls, cards."""
@@ -376,7 +379,6 @@ class Explorer(pn.viewable.Viewer):
         # The busy flag travels with every message, several times the size of a slider move.
         with edit_readonly(page):
             page.busy = False
-        self._state.data["dark"] = [bool(page.dark_theme)]
         page.jslink(
             self._state,
             code={"dark_theme": _THEME_LINK},
@@ -384,6 +386,9 @@ class Explorer(pn.viewable.Viewer):
         )
         if pn.state.location is not None:
             pn.state.location.sync(self.model, _SYNCED)
+        # The address may have changed the model: the page starts from what it is now.
+        dark = {"dark": [bool(page.dark_theme)]}
+        self._state.data = dict(self.controls.state_columns() | dark)
         return page
 
     def servable(self, *args: Any, **kwargs: Any) -> pn.viewable.Viewable:

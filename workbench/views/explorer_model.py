@@ -5,10 +5,10 @@ Every number the page writes can be had from here, by the library's own function
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
+from urllib.parse import quote, unquote
 
 import numpy as np
 import param
@@ -92,8 +92,7 @@ class ExplorerModel(param.Parameterized):
         for names, react in (
             (list(FILTERS), self._filters_changed),
             (["offset"], self._offset_changed),
-            (["smoothing"], self._settle),
-            (["loss"], self._loss_changed),
+            (["loss", "smoothing"], self._loss_changed),
             (["group"], self._group_changed),
             (["selection"], self._selection_changed),
         ):
@@ -307,26 +306,28 @@ class ExplorerModel(param.Parameterized):
         self._settle()
 
     def _selection_text(self) -> str:
-        """Write the filters that leave something out, for the address of the page."""
-        partial = {
-            name: list(getattr(self, name))
+        """Write the filters that leave something out: ``tau~0.05|0.10;seed~0``, ``~`` for none."""
+        partial = [
+            f"{name}~{'|'.join(quote(text, safe=' ') for text in getattr(self, name))}"
             for name in FILTERS
             if set(getattr(self, name)) != set(self.table.choices[name])
-        }
-        return json.dumps(partial, ensure_ascii=False, separators=(",", ":"))
+        ]
+        return ";".join(partial) or "~"
 
     def _selection_changed(self, event: Any) -> None:
         """Take filters from the address of the page; labels that do not exist are dropped."""
         if self._quiet or not event.new:
             return
-        try:
-            wanted = json.loads(event.new)
-            partial = {name: set(map(str, wanted[name])) for name in FILTERS if name in wanted}
-        except (TypeError, ValueError):
+        parts = [part.partition("~") for part in event.new.split(";")]
+        partial = {name: set(map(unquote, labels.split("|"))) for name, _, labels in parts if name}
+        if any(not tilde for _, tilde, _ in parts) or not set(partial) <= set(FILTERS):
             with self._silently():
                 self.selection = event.old
-            msg = f"selection must be JSON of filter names and labels, found {event.new!r}."
-            raise ArgumentError(msg) from None
+            msg = (
+                f"selection must read NAME~LABEL|LABEL;NAME~LABEL with names among "
+                f"{', '.join(FILTERS)}, found {event.new!r}."
+            )
+            raise ArgumentError(msg)
         values = {
             name: [c for c in self.table.choices[name] if c in partial.get(name, {c})]
             for name in FILTERS
@@ -342,19 +343,27 @@ class ExplorerModel(param.Parameterized):
             return
         self._touched = True
         self._undo = None
-        with self._silently():
-            self.selection = ""
         self._apply_group()
+        with self._silently():
+            default = self.group == self._default_group()
+            self.selection = "" if default else self._selection_text()
         self._settle()
 
-    def _loss_changed(self, event: Any) -> None:
+    def _loss_changed(self, *events: Any) -> None:
+        """Each loss keeps its own smoothing, unless both were set at once."""
         if self._quiet:
             return
-        self._widths[event.old] = self.smoothing
-        self.table = run_table(self.all_runs, loss=self.loss, points=self._points)
-        with self._silently():
-            self._offer_choices()
-            self.smoothing = self._widths.get(self.loss, self._default_smoothing(self.loss))
+        changed = {event.name: event for event in events}
+        if "loss" in changed:
+            own = "smoothing" in changed
+            width = changed["smoothing"].old if own else self.smoothing
+            self._widths[changed["loss"].old] = width
+            self.table = run_table(self.all_runs, loss=self.loss, points=self._points)
+            with self._silently():
+                self._offer_choices()
+                if not own:
+                    default = self._default_smoothing(self.loss)
+                    self.smoothing = self._widths.get(self.loss, default)
         self._settle()
 
     def _settle(self, *_: Any) -> None:
@@ -380,9 +389,7 @@ class ExplorerModel(param.Parameterized):
 
     def _default_offset(self) -> Literal["fit", "zero"]:
         """Start at the fitted L0 where the data pin it down, else without an offset."""
-        estimate = self.track.estimate
-        identified = estimate is not None and estimate.fit is not None and estimate.fit.identified
-        return "fit" if identified else "zero"
+        return "fit" if self.track.identified else "zero"
 
     def _place_offset(self) -> None:
         """Put the handle where the offset, as the user gave it, now lies on the track."""

@@ -147,9 +147,7 @@ def _base(height: int, **options: Any) -> figure:
     )
     plot.xgrid.grid_line_color = None
     for axis in plot.axis:
-        axis.axis_line_alpha = 0
-        axis.major_tick_line_alpha = 0
-        axis.minor_tick_line_alpha = 0
+        axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = None
         axis.axis_label_text_font = axis.major_label_text_font = FONT
         axis.axis_label_text_font_size = "13px"
         axis.axis_label_text_font_style = "normal"

@@ -122,7 +122,7 @@ def axis_unit(axis: str, largest: float) -> tuple[float, str]:
     """
     if axis == "progress" or not math.isfinite(largest):
         return 1.0, ""
-    units = _FLOP_UNITS if axis == "compute" else _LETTERS[:3]
+    units = _FLOP_UNITS if axis == "compute" else _LETTERS
     for unit, name in units:
         if largest >= unit:
             return unit, name

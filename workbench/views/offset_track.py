@@ -38,6 +38,12 @@ class OffsetTrack:
         """Return where the fitted L0 lies, None without a fit."""
         return None if self.estimate is None else self.position_of(self.estimate.value)
 
+    @property
+    def identified(self) -> bool:
+        """Whether the data pin the fitted L0 down."""
+        fit = None if self.estimate is None else self.estimate.fit
+        return fit is not None and fit.identified
+
     def position_of(self, offset: float) -> float:
         """Return the position of an offset; one beyond the track lies at its end."""
         if offset <= 0:

@@ -11,15 +11,21 @@ from bokeh.models.widgets.tables import HTMLTemplateFormatter, NumberFormatter
 
 from workbench.curves import final_loss
 from workbench.schema import run_names
+from workbench.views.format import axis_unit
 from workbench.views.run_table import RunTable
 from workbench.views.theme import TABLE_CSS
 
 PAGE_SIZE = 8
 _WHOLE_FROM = 10
-_SIZES = "Size [M]"
-_NUMBERS = (_SIZES, "Final loss", "Residual [%]", "Tokens [B]", "τ", "TPP", "Seed")
-_FORMATS = {_SIZES: "0.0", "Final loss": "0.0000", "Residual [%]": "0.00",
-            "Tokens [B]": "0.00", "τ": "0.000", "TPP": "0.[0]", "Seed": "0"}  # fmt: skip
+_FORMATS = {
+    "Size": "0.0",
+    "Final loss": "0.0000",
+    "Residual": "0.00%",
+    "Tokens": "0.00",
+    "τ": "0.000",
+    "TPP": "0.[0]",
+    "Seed": "0",
+}
 
 
 def table_frame(table: RunTable, kept: np.ndarray, residuals: Mapping[str, float]) -> pd.DataFrame:
@@ -38,13 +44,15 @@ def table_frame(table: RunTable, kept: np.ndarray, residuals: Mapping[str, float
     runs = table.runs.isel(run=rows)
     names = [name for name, keep in zip(run_names(table.runs), kept, strict=True) if keep]
     size, tokens, tpp = (runs[n].to_numpy() for n in ("model_size", "tokens_total", "tpp"))
+    size_unit, size_name = _unit(size)
+    token_unit, token_name = _unit(tokens)
     frame = pd.DataFrame(
         {
             "Run": names,
-            _SIZES: size / 1e6,
+            f"Size{size_name}": size / size_unit,
             "Final loss": final_loss(table.curves).to_numpy()[rows],
-            "Residual [%]": [100 * residuals.get(name, np.nan) for name in names],
-            "Tokens [B]": tokens / 1e9,
+            "Residual": [residuals.get(name, np.nan) for name in names],
+            f"Tokens{token_name}": tokens / token_unit,
             "τ": runs["tau"].to_numpy(),
             "TPP": np.where(tpp < _WHOLE_FROM, tpp, np.round(tpp)),
             "Schedule": runs["schedule"].to_numpy().astype(str),
@@ -52,17 +60,28 @@ def table_frame(table: RunTable, kept: np.ndarray, residuals: Mapping[str, float
             "Status": runs["status"].to_numpy().astype(str),
         }
     )
-    empty = [c for c in ("τ", "TPP", "Tokens [B]", "Seed", _SIZES) if frame[c].isna().all()]
+    empty = [c for c in frame.columns[4:] if frame[c].isna().all()]
     frame = frame.drop(columns=empty)
-    return frame.sort_values("Residual [%]", ascending=False, na_position="last", kind="stable")
+    return frame.sort_values("Residual", ascending=False, na_position="last", kind="stable")
+
+
+def _unit(values: np.ndarray) -> tuple[float, str]:
+    """Return one unit for a column of counts, as divisor and text for its header."""
+    known = values[np.isfinite(values)]
+    divisor, name = axis_unit("tokens", float(known.min()) if len(known) else 1.0)
+    return divisor, f" [{name}]" if name else ""
 
 
 def build_table() -> pn.widgets.Tabulator:
     """Return the empty table; its value is set when the numbers are there."""
-    align = {name: "right" for name in _NUMBERS}
     # Names come from outside: the cell template escapes them, a title shows what is cut off.
     name = HTMLTemplateFormatter(template='<span title="<%- value %>"><%- value %></span>')
-    numbers = {c: NumberFormatter(format=f, nan_format="–") for c, f in _FORMATS.items()}
+    numbers = {
+        column: NumberFormatter(format=form, nan_format="–")
+        for base, form in _FORMATS.items()
+        for column in (base, *(f"{base} [{unit}]" for unit in "kMBT"))
+    }
+    align = dict.fromkeys(numbers, "right")
     return pn.widgets.Tabulator(
         pd.DataFrame({"Run": []}),
         show_index=False,
@@ -75,11 +94,11 @@ def build_table() -> pn.widgets.Tabulator:
         theme="simple",
         margin=0,
         formatters={"Run": name, **numbers},
-        widths={"Run": 230},
+        widths={"Run": "32%"},
         text_align=align,
         header_align=align,
         stylesheets=[TABLE_CSS],
-        configuration={"columnDefaults": {"minWidth": 84}, "responsiveLayout": "hide"},
+        configuration={"columnDefaults": {"minWidth": 70}, "responsiveLayout": "hide"},
     )
 
 

@@ -108,7 +108,7 @@ GROUP_CSS = (
 )
 
 TEXT_CSS = f"""
-:host{{color:var(--wb-ink);font:14px/1.45 {FONT}}}
+:host{{container-type:inline-size;color:var(--wb-ink);font:14px/1.45 {FONT}}}
 p{{margin:0}} .muted{{color:var(--wb-muted)}} .small{{font-size:12px;color:var(--wb-muted)}}
 .group{{font-weight:600}} .good{{color:var(--wb-good)}}
 .row{{display:flex;justify-content:space-between;gap:8px}} .row b{{font-weight:500}}
@@ -132,7 +132,7 @@ p{{margin:0}} .muted{{color:var(--wb-muted)}} .small{{font-size:12px;color:var(-
 .line i.bar{{width:120px;height:8px}}
 code,pre{{font:13px ui-monospace,'Roboto Mono',monospace}}
 pre{{background:var(--wb-bg);border-radius:8px;padding:10px 12px;overflow-x:auto;margin:8px 0 0}}
-@media(max-width:760px){{
+@container (max-width:760px){{
   .verdict{{grid-template-columns:1fr}} .verdict h2,.state h2{{font-size:19px}}
   .numbers{{gap:14px;justify-content:space-between}} .numbers div{{min-width:0}}
   .numbers b{{font-size:20px}}

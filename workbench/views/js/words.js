@@ -51,7 +51,7 @@ export function verdictWords(found, runs, track) {
       `${plural(sizes, "size")} follow one curve from ${percent(beyond)} of training on`,
       `${sentence} Towards the end Δ falls to 0 by construction.`, true);
   const where = beyond === null ? "everywhere" : `until ${percent(beyond)} of training`;
-  const next = offset === 0 && track.fitted !== null ? " Move the offset towards L₀." : "";
+  const next = offset === 0 && track.identified ? " Move the offset towards L₀." : "";
   return words("No supercollapse", `${plural(sizes, "size")} differ by more than seeds ${where}`,
     sentence + next);
 }

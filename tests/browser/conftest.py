@@ -1,0 +1,175 @@
+"""One served store and one Chromium for all browser tests."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from urllib.parse import urlparse
+
+import pytest
+
+from tests.chromium import ARGUMENTS, find_chromium
+from workbench.datasets import load_quickstart
+from workbench.store import open_store
+
+# The server runs in this process: what Bokeh does with pandas is not ours to fail on.
+BOKEH_WITH_PANDAS = "ignore:The inplace keyword in DataFrame.reset_index:DeprecationWarning"
+GALLERY = Path(__file__).resolve().parents[2] / "reports" / "gallery"
+READ = """() => {
+  const doc = Bokeh.documents.find((d) => d.get_model_by_name("curves"));
+  const curves = doc.get_model_by_name("curves"), below = doc.get_model_by_name("statistics");
+  const plain = (data) => Object.fromEntries(Object.entries(data).map(([name, column]) =>
+    [name, Array.from(column, (v) => v?.length !== undefined && typeof v !== "string"
+      ? Array.from(v) : v)]));
+  const lines = curves.renderers.map((r) => [r.glyph.type, plain(r.data_source.data)]);
+  const stats = below.renderers.map((r) => [r.glyph.type, plain(r.data_source.data)]);
+  const of = (list, type, nth = 0) => list.filter(([name]) => name === type)[nth][1];
+  const marks = below.renderers.find((r) => r.glyph.type === "VStrip").data_source.data.left;
+  return {
+    cells: of(lines, "MultiLine", 0), live: of(lines, "MultiLine", 1),
+    picked: of(lines, "MultiLine", 2), statistics: of(stats, "MultiLine", 0),
+    labels: of(lines, "Text", 0), beyond: marks.length ? marks[0] : null,
+    y: [curves.y_range.start, curves.y_range.end], axis: curves.below[0].axis_label,
+  };
+}"""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings(BOKEH_WITH_PANDAS))
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    pytest.importorskip("playwright")
+    path = find_chromium()
+    if path is None:
+        pytest.skip("no Chromium on this machine; see tests/chromium.py")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def quickstart_store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("stores") / "quickstart"
+    open_store(path, create=True).add_runs(load_quickstart(), family="quickstart")
+    return path
+
+
+@pytest.fixture(scope="session")
+def serve():
+    """Return a server of a store; all stop at the end of the session."""
+    from workbench.apps import start
+
+    running = []
+
+    def begin(store):
+        running.append(start(store, port=0))
+        return running[-1].url
+
+    yield begin
+    for server in running:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def quickstart_url(quickstart_store, serve):
+    return serve(quickstart_store)
+
+
+class Visit:
+    """An open page with everything it complained about and every host it asked."""
+
+    def __init__(self, page, url):
+        self.page, self.url = page, url
+        self.said, self.hosts, self.frames = [], set(), []
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.said.append(f"page error: {error}"))
+        page.on("request", lambda request: self.hosts.add(urlparse(request.url).hostname))
+        page.on("websocket", self._listen)
+
+    def _heard(self, message):
+        if message.type == "error":
+            self.said.append(message.text)
+
+    def _listen(self, socket):
+        socket.on("framesent", lambda frame: self.frames.append(len(frame)))
+        socket.on("framereceived", lambda frame: self.frames.append(len(frame)))
+
+    def open(self, query="", ready=".verdict h2"):
+        self.page.goto(self.url + query)
+        self.page.locator(ready).first.wait_for(timeout=25_000)
+        self.settle()
+        return self
+
+    def settle(self):
+        """Wait until the page's data have been the same for half a second."""
+        self.page.wait_for_function(
+            """() => {
+              const text = [...document.querySelectorAll("body")].length && window.Bokeh
+                ? Bokeh.documents.map((d) => d.roots().length).join() : "";
+              const doc = window.Bokeh?.documents.find((d) => d.get_model_by_name("curves"));
+              if (!doc) return true;
+              const data = doc.get_model_by_name("curves").renderers.map((r) =>
+                JSON.stringify(Object.values(r.data_source.data).map((c) => c.length)));
+              const now = JSON.stringify([text, data, window.__frames]);
+              if (window.__before !== now) { window.__before = now; window.__since = Date.now(); }
+              return Date.now() - window.__since > 700;
+            }""",
+            timeout=30_000,
+            polling=100,
+        )
+
+    def read(self):
+        return self.page.evaluate(READ)
+
+    def verdict(self):
+        return self.page.locator(".verdict").first.inner_text()
+
+    def numbers(self):
+        return self.page.locator(".verdict .numbers b").all_inner_texts()
+
+    def keep(self, name):
+        """Keep a screenshot in the gallery, as a palette PNG."""
+        from PIL import Image
+
+        GALLERY.mkdir(parents=True, exist_ok=True)
+        target = GALLERY / f"{name}.png"
+        self.page.screenshot(path=target)
+        with Image.open(target) as image:
+            image.convert("RGB").quantize(192).save(target, optimize=True)
+        assert target.stat().st_size < 300_000
+
+    def overflow(self):
+        return self.page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+
+    def assert_clean(self):
+        assert self.said == []
+        assert self.hosts <= {"127.0.0.1", "localhost", None, ""}
+
+
+@pytest.fixture
+def visit(chromium):
+    """Return an opener of pages; all close after the test."""
+    contexts = []
+
+    def begin(url, query="", *, width=1440, height=900, ready=".verdict h2"):
+        contexts.append(chromium.new_context(viewport={"width": width, "height": height}))
+        return Visit(contexts[-1].new_page(), url).open(query, ready)
+
+    yield begin
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def fresh_store(tmp_path):
+    yield tmp_path / "store"
+    shutil.rmtree(tmp_path / "store", ignore_errors=True)
