@@ -92,10 +92,12 @@ def test_a_long_foreign_lock_is_one_paragraph(opened, monkeypatch):
 def test_a_fork_opens_connections_of_its_own(opened):
     with opened.read() as connection:
         value_of(connection, "revision")
+    assert opened._live_engine().pool.checkedin() == 1
     child = os.fork()
     if child == 0:
         status = 1
         try:
+            assert opened._live_engine().pool.checkedin() == 0  # none of the parent's
             with opened.write() as connection:
                 bump(connection, "revision")
             status = 0

@@ -267,7 +267,8 @@ def test_publishing_builds_again_when_another_came_first(store, few_runs, monkey
     assert store.check() == ()
 
 
-def test_a_run_resumed_during_consolidation_loses_nothing(store, monkeypatch):
+@pytest.mark.parametrize("ended_again", [False, True])
+def test_a_run_resumed_during_consolidation_loses_nothing(store, monkeypatch, ended_again):
     first = store.start_run("a", family="f")
     first.append(step=[0, 1], train_loss=[3.0, 2.0])
     first.finish("failed")
@@ -278,10 +279,12 @@ def test_a_run_resumed_during_consolidation_loses_nothing(store, monkeypatch):
         if not resumed:
             resumed.append(open_store(root).start_run("a", family="f"))
             resumed[0].append(step=[1, 2], train_loss=[2.5, 1.0])
+            if ended_again:
+                resumed[0].finish("failed")
         return path
 
     monkeypatch.setattr(publish, "write_generation", resume)
-    assert store.consolidate() == 0
+    assert store.consolidate() == int(ended_again)
     assert store.runs()["train_loss"].to_numpy().tolist() == [3.0, 2.5, 1.0]
     assert store.check() == ()
 

@@ -64,7 +64,7 @@ def consolidate_change(root: Path, registry: Registry) -> int:
 
 def _settle(connection: sa.Connection, row: RunRow, facts: dict[str, Any]) -> bool:
     same = (runs.c.run_id == row.run_id) & (runs.c.token == row.token)
-    update = sa.update(runs).where(same & (runs.c.status == row.status)).values(**facts)
+    update = sa.update(runs).where(same).values(**facts)
     if connection.execute(update).rowcount != 1:
         return False  # resumed in the meantime
     connection.execute(sa.delete(points).where(points.c.run_id == row.run_id))
