@@ -52,9 +52,8 @@ def import_(
     if not sources:
         msg = "import needs at least one SOURCE. Example: workbench import curves.nc --store runs"
         raise ArgumentError(msg)
-    target = open_store(store_path(store), create=True)
     report = import_sources(
-        target, sources, format=format, settings=parse_settings(set), family=family
+        store_path(store), sources, format=format, settings=parse_settings(set), family=family
     )
     data = {
         "imported": [dict(row) for row in report.imported],

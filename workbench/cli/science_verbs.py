@@ -83,8 +83,10 @@ def fit(
 
 def parse_offset(text: str) -> Offset:
     """Read ``zero``, ``fit`` or a number."""
-    if text == "zero" or text == "fit":
-        return text
+    if text == "zero":
+        return "zero"
+    if text == "fit":
+        return "fit"
     try:
         value = float(text)
     except ValueError:

@@ -53,10 +53,18 @@ def _read(source: Source, **options: Any) -> Parsed:
     try:
         with xr.open_dataset(source.path, **options) as opened:
             check_version(dict(opened.attrs), source=str(source))
-            runs = opened.load()
+            runs = _plain_text(opened.load())
     except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
         msg = f"{source} cannot be read: {error}. It is damaged or cut; export it again."
         raise DataError(msg) from error
     if not {"run", "obs"} <= set(runs.dims) or "row_size" not in runs.variables:
         conform(runs, source=str(source))  # says what is missing
     return Parsed(runs)
+
+
+def _plain_text(runs: xr.Dataset) -> xr.Dataset:
+    """Turn Zarr's variable-width text, which not every numpy function takes, into str objects."""
+    wide = {
+        name: runs[name].astype(object) for name in runs.variables if runs[name].dtype.kind == "T"
+    }
+    return runs.assign_coords(wide)

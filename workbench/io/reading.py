@@ -30,7 +30,7 @@ from workbench.schema import (
     run_names,
     take_runs,
 )
-from workbench.store import Store
+from workbench.store import Store, open_store
 from workbench.store.snapshot import join_runs
 from workbench.text import plural
 
@@ -178,7 +178,7 @@ def _open_ended(runs: xr.Dataset, path: Path) -> tuple[str, ...]:
 
 
 def import_sources(
-    store: Store,
+    store: Store | str | os.PathLike[str],
     sources: Sequence[str | os.PathLike[str]],
     *,
     format: str = "auto",
@@ -189,8 +189,8 @@ def import_sources(
 
     Parameters
     ----------
-    store : Store
-        Where to.
+    store : Store or path
+        Where to; a path's store is opened, or made, once everything has been read.
     sources : sequence of path
         Files or folders.
     format, settings, family
@@ -213,7 +213,8 @@ def import_sources(
     report = MappingReport()
     for result in results:
         report = report.plus(result.report)
-    outcome = store.add_runs(join_runs([result.runs for result in results]))
+    target = store if isinstance(store, Store) else open_store(store, create=True)
+    outcome = target.add_runs(join_runs([result.runs for result in results]))
     if not outcome.unchanged:
         return report
     added = set(outcome.added)

@@ -90,7 +90,8 @@ class Tracker:
             disable=not show or not todo,
             bar_format="{desc}: {percentage:3.0f} % |{bar}|{postfix}",
         )
-        # Into a log file the bar goes line by line: every ten seconds is enough there (a notebook's bar has a container).
+        # A log file gets a line each time: every ten seconds is enough (only a notebook's bar has
+        # a container).
         plain = not hasattr(self._bar, "container") and not sys.stderr.isatty()
         self._draw_seconds = _LOG_SECONDS if plain else _TICK_SECONDS
         self._drawn = started
