@@ -152,3 +152,12 @@ def test_a_floor_that_is_unknown_or_not_one_is_not_used(make_family, values):
     runs = make_family(sizes=(1e6, 2e6), seeds=(0,), irreducible_loss=values)
     assert known_floor(runs) is None
     assert known_floor(make_family()) is None
+
+
+def test_figures_do_not_ask_for_a_graphics_card(make_family):
+    from workbench.reports.figures import figure
+    from workbench.views.elements import deviation_panel
+
+    report = collapse_report(make_family(noise=1e-2), offset="zero")
+    text = figure(deviation_panel(report), title="Δ", caption="").text
+    assert '"output_backend":"webgl"' not in text.replace(" ", "")

@@ -49,7 +49,8 @@ def figure(element: hv.Dimensioned, *, title: str, caption: str) -> Html:
     title, caption : str
         Plain text; escaped.
     """
-    plot = hv.renderer("bokeh").get_plot(element).state
+    # HoloViews asks for WebGL; without a graphics card its software path is tens of times slower.
+    plot = hv.renderer("bokeh").instance(webgl=False).get_plot(element).state
     script, div = components(plot)
     return Html(
         f"<figure><h3>{escape(title)}</h3>{div}{script}"
