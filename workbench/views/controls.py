@@ -150,11 +150,12 @@ class Controls:
         choices = self.model.table.choices[name]
         pills = self.filters[name]
         if list(pills.options) != list(choices):
-            pills.param.update(
-                options=list(choices),
-                value=list(getattr(self.model, name)),
-                sx=_pill_grid(choices),
-            )
+            # The browser drops a value that its options lack, so the options go first.
+            wanted = list(getattr(self.model, name))
+            with self.model.silently():
+                pills.value = []
+                pills.param.update(options=list(choices), sx=_pill_grid(choices))
+                pills.value = wanted
         several = len(choices) > 1
         pills.visible = several
         said = f"{len(choices)} values" if several else (choices[0] if choices else "–")
@@ -230,10 +231,13 @@ class Controls:
         model = self.model
         names = ("position", "divide", "x", "view", "smoothing")
         columns: dict[str, list[Any]] = {name: [getattr(model, name)] for name in names}
-        columns |= {"colour": [model.colour_by], "dark": [False]}
-        return columns | {f"only_{name}": [list(getattr(model, name))] for name in FILTERS}
+        return columns | {"colour": [model.colour_by], "dark": [False]}
 
-    def link(self, state: ColumnDataSource, engine: CustomJS) -> None:
+    def allowed_columns(self) -> dict[str, list[Any]]:
+        """Return the allowed labels of every filter as the one-row table the script reads."""
+        return {name: [list(getattr(self.model, name))] for name in FILTERS}
+
+    def link(self, state: ColumnDataSource, allowed: ColumnDataSource, engine: CustomJS) -> None:
         """Make every control act in the browser, without a round trip."""
         linked = {
             "position": self.offset,
@@ -242,12 +246,12 @@ class Controls:
             "view": self.view,
             "smoothing": self.smoothing,
             "colour": self.colour,
-            **{f"only_{name}": pills for name, pills in self.filters.items()},
         }
-        for name, widget in linked.items():
-            widget.jslink(
-                state, code={"value": f'const name = "{name}";{_LINK}'}, args={"engine": engine}
-            )
+        pairs = [(state, *pair) for pair in linked.items()]
+        pairs += [(allowed, *pair) for pair in self.filters.items()]
+        for source, name, widget in pairs:
+            code = f'const name = "{name}";{_LINK}'
+            widget.jslink(source, code={"value": code}, args={"engine": engine})
         self.offset.jslink(self.offset_twin, value="value", bidirectional=True)
 
     def panel(self) -> pn.Column:
@@ -277,7 +281,11 @@ def _pill_grid(choices: Sequence[str]) -> dict[str, Any]:
     wide = longest > _LONG
     columns = 2 if wide else len(choices) if 0 < len(choices) <= _ONE_ROW else 4
     columns = min(columns, 3) if longest > _SHORT else columns
-    grid = {"display": "grid", "gridTemplateColumns": f"repeat({columns}, minmax(0, 1fr))"}
+    grid = {
+        "display": "grid",
+        "gridTemplateColumns": f"repeat({columns}, minmax(0, 1fr))",
+        "gap": "4px",
+    }
     return {**PILL_SX, **grid, "maxHeight": "170px", "overflowY": "auto"}
 
 

@@ -46,7 +46,7 @@ _SYNCED = {
     "smoothing": "smoothing",
     "colour_by": "colour",
     "divide": "divide",
-    "selection": "only",
+    "selection": "selection",
 }
 _REST_MILLISECONDS = 300
 _BY_CONSTRUCTION = "Towards the end"
@@ -124,12 +124,20 @@ class Explorer(pn.viewable.Viewer):
         self._sent = self.model.table
         self._runs = ColumnDataSource(self._columns())
         self._state = ColumnDataSource(self.controls.state_columns())
+        self._allowed = ColumnDataSource(dict(self.controls.allowed_columns()))
         self._scene = ColumnDataSource({"json": [self._scene_json()]})
         self._settled = ColumnDataSource({"json": [self._settled_json("")]})
         self.canvas = build_canvas(
-            self._runs, self._state, self._scene, self._settled, standalone=standalone
+            {
+                "runs": self._runs,
+                "state": self._state,
+                "allowed": self._allowed,
+                "scene": self._scene,
+                "settled": self._settled,
+            },
+            standalone=standalone,
         )
-        self.controls.link(self._state, self.canvas.engine)
+        self.controls.link(self._state, self._allowed, self.canvas.engine)
 
     def _build_cards(self) -> None:
         canvas = self.canvas
@@ -278,12 +286,15 @@ class Explorer(pn.viewable.Viewer):
 
     def _settle(self, *_: Any) -> None:
         """Send what changed as one message, so that the script never sees half of it."""
-        with hold(pn.state.curdoc):
+        with hold(pn.state.curdoc, policy="collect"):
             if self._sent is not self.model.table:
                 self._sent = self.model.table
                 self._runs.data = self._columns()
                 self._scene.data = {"json": [self._scene_json()]}
             self.controls.refresh()
+            allowed = self.controls.allowed_columns()
+            if self._allowed.data != allowed:
+                self._allowed.data = dict(allowed)
             self._show_everything()
 
     def _moved(self, *_: Any) -> None:
@@ -299,7 +310,7 @@ class Explorer(pn.viewable.Viewer):
     def _rested(self) -> None:
         self._waiting = None
         self.model.rest()
-        with hold(pn.state.curdoc):
+        with hold(pn.state.curdoc, policy="collect"):
             self._show_numbers()
 
     def _tapped(self, _attr: str, _old: Any, new: dict[str, list[str]]) -> None:
@@ -389,6 +400,7 @@ class Explorer(pn.viewable.Viewer):
         # The address may have changed the model: the page starts from what it is now.
         dark = {"dark": [bool(page.dark_theme)]}
         self._state.data = dict(self.controls.state_columns() | dark)
+        self._allowed.data = dict(self.controls.allowed_columns())
         return page
 
     def servable(self, *args: Any, **kwargs: Any) -> pn.viewable.Viewable:

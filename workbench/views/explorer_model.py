@@ -220,10 +220,10 @@ class ExplorerModel(param.Parameterized):
         """Take a newer version of the runs; the selection follows the runs, new ones join it."""
         before = self.table
         self.all_runs = runs
-        with self._silently():
+        with self.silently():
             self._choose_loss(runs)
         self.table = run_table(runs, loss=self.loss, points=self._points, before=before)
-        with self._silently():
+        with self.silently():
             self._offer_choices()
             if self._touched and before.n_runs:
                 self._carry_over(before)
@@ -235,7 +235,8 @@ class ExplorerModel(param.Parameterized):
     # -- reactions ----------------------------------------------------------------------------
 
     @contextmanager
-    def _silently(self) -> Iterator[None]:
+    def silently(self) -> Iterator[None]:
+        """Change parameters without reactions, when the caller sees to the consequences."""
         before, self._quiet = self._quiet, True
         try:
             yield
@@ -274,7 +275,7 @@ class ExplorerModel(param.Parameterized):
             here = choices if rows is None else set(self.table.labels[name][rows])
             free = name in ("model_size", "seed") or rows is None
             values[name] = list(choices) if free else [c for c in choices if c in here]
-        with self._silently():
+        with self.silently():
             self.param.update(**values)
 
     def _carry_over(self, before: RunTable) -> None:
@@ -300,7 +301,7 @@ class ExplorerModel(param.Parameterized):
             return
         self._touched = True
         self._undo = (str(events[-1].name), list(events[-1].old))
-        with self._silently():
+        with self.silently():
             self.group = OWN
             self.selection = self._selection_text()
         self._settle()
@@ -321,7 +322,7 @@ class ExplorerModel(param.Parameterized):
         parts = [part.partition("~") for part in event.new.split(";")]
         partial = {name: set(map(unquote, labels.split("|"))) for name, _, labels in parts if name}
         if any(not tilde for _, tilde, _ in parts) or not set(partial) <= set(FILTERS):
-            with self._silently():
+            with self.silently():
                 self.selection = event.old
             msg = (
                 f"selection must read NAME~LABEL|LABEL;NAME~LABEL with names among "
@@ -333,7 +334,7 @@ class ExplorerModel(param.Parameterized):
             for name in FILTERS
         }
         self._touched = True
-        with self._silently():
+        with self.silently():
             self.group = OWN
             self.param.update(**values)
         self._settle()
@@ -344,7 +345,7 @@ class ExplorerModel(param.Parameterized):
         self._touched = True
         self._undo = None
         self._apply_group()
-        with self._silently():
+        with self.silently():
             default = self.group == self._default_group()
             self.selection = "" if default else self._selection_text()
         self._settle()
@@ -359,7 +360,7 @@ class ExplorerModel(param.Parameterized):
             width = changed["smoothing"].old if own else self.smoothing
             self._widths[changed["loss"].old] = width
             self.table = run_table(self.all_runs, loss=self.loss, points=self._points)
-            with self._silently():
+            with self.silently():
                 self._offer_choices()
                 if not own:
                     default = self._default_smoothing(self.loss)
@@ -393,7 +394,7 @@ class ExplorerModel(param.Parameterized):
 
     def _place_offset(self) -> None:
         """Put the handle where the offset, as the user gave it, now lies on the track."""
-        with self._silently():
+        with self.silently():
             if self.offset == "fit":
                 self.position = self.track.fitted or 0.0
             elif self.offset == "zero":
@@ -409,7 +410,7 @@ class ExplorerModel(param.Parameterized):
         value = self.offset_value
         estimate = self.track.estimate
         fitted = estimate is not None and value == estimate.value
-        with self._silently():
+        with self.silently():
             self.offset = "zero" if value == 0 else "fit" if fitted else value
 
     def _offset_changed(self, event: Any) -> None:
@@ -421,7 +422,7 @@ class ExplorerModel(param.Parameterized):
             except (TypeError, ValueError):
                 valid = False
             if not valid:
-                with self._silently():
+                with self.silently():
                     self.offset = event.old
                 msg = f"offset must be 'fit', 'zero' or a number ≥ 0, found {event.new!r}."
                 raise ArgumentError(msg)

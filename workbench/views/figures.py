@@ -59,26 +59,16 @@ class Canvas:
     engine: CustomJS = field(repr=False)
 
 
-def build_canvas(
-    runs: ColumnDataSource,
-    state: ColumnDataSource,
-    scene: ColumnDataSource,
-    settled: ColumnDataSource,
-    *,
-    standalone: bool,
-) -> Canvas:
+def build_canvas(tables: dict[str, ColumnDataSource], *, standalone: bool) -> Canvas:
     """Build empty figures and the callback that fills them.
 
     Parameters
     ----------
-    runs : ColumnDataSource
-        One row per run, from ``browser_columns``.
-    state : ColumnDataSource
-        One row: the values of the controls.
-    scene : ColumnDataSource
-        One cell of JSON that follows the data: filters, palettes, labels.
-    settled : ColumnDataSource
-        One cell of JSON that follows the selection: the offset track and the caveat.
+    tables : dict of str to ColumnDataSource
+        What the server sends: ``runs``, one row per run from ``browser_columns``; ``state`` and
+        ``allowed``, one row with the values of the controls and of the filters; ``scene`` and
+        ``settled``, one cell of JSON that follows the data (palettes, labels) and the selection
+        (the offset track, the caveat).
     standalone : bool
         Whether one-letter keys belong to the page; in a notebook they do not.
     """
@@ -90,10 +80,7 @@ def build_canvas(
     grids = [*curves.ygrid, *below.ygrid]
     args: dict[str, Any] = {
         **sources,
-        "runs": runs,
-        "state": state,
-        "scene": scene,
-        "settled": settled,
+        **tables,
         "figure": curves,
         "below": below,
         "verdict": verdict,
@@ -105,7 +92,7 @@ def build_canvas(
         "standalone": standalone,
     }
     engine = CustomJS(code=script(), args=args, module=True)
-    for source in (runs, scene, settled, chosen):
+    for source in (*tables.values(), chosen):
         source.js_on_change("data", engine)
     # The first layout gives the plot its width: that is when the page is first drawn.
     curves.js_on_change("inner_width", engine)

@@ -109,6 +109,7 @@ GROUP_CSS = (
 
 TEXT_CSS = f"""
 :host{{container-type:inline-size;color:var(--wb-ink);font:14px/1.45 {FONT}}}
+.bk-clearfix{{display:block!important}}
 p{{margin:0}} .muted{{color:var(--wb-muted)}} .small{{font-size:12px;color:var(--wb-muted)}}
 .group{{font-weight:600}} .good{{color:var(--wb-good)}}
 .row{{display:flex;justify-content:space-between;gap:8px}} .row b{{font-weight:500}}
@@ -173,7 +174,8 @@ PILL_SX: dict[str, Any] = {
         "textTransform": "none",
         "border": "1px solid var(--wb-line) !important",
         "borderRadius": "6px !important",
-        "m": "2px",
+        "m": "0 !important",
+        "width": "auto",
         "p": "3px 4px",
         "lineHeight": "1.35",
         "fontVariantNumeric": "tabular-nums",

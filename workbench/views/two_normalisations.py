@@ -12,6 +12,7 @@ from workbench.collapse.verdict import HALF
 from workbench.curves import final_loss
 
 _RATIO_FLOOR = 1.0
+_SIZES = 2
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def two_normalisations(curves: xr.DataArray) -> tuple[Normalisation, Normalisati
     Returns
     -------
     (Normalisation, Normalisation) or None
-        None when H is unknown for a run, or fewer than two runs end above it.
+        None when H is unknown for a run, or runs of fewer than two sizes end above it.
     """
     if "irreducible_loss" not in curves.coords:
         return None
@@ -71,7 +72,7 @@ def two_normalisations(curves: xr.DataArray) -> tuple[Normalisation, Normalisati
     if not curves.sizes["run"] or bool(entropy.isnull().any()):
         return None
     above = curves.isel(run=np.flatnonzero((final_loss(curves) > entropy).to_numpy()))
-    if above.sizes["run"] < 2:
+    if len(np.unique(above["model_size"])) < _SIZES:
         return None
     excess = above - above["irreducible_loss"]
     return (

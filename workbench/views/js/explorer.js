@@ -35,7 +35,7 @@ function readState(args) {
   const scene = parsed(args.scene.data.json[0], "scene");
   const settled = parsed(args.settled.data.json[0], "settled");
   const only = {};
-  for (const name of scene.filters) only[name] = one(`only_${name}`);
+  for (const name of scene.filters) only[name] = args.allowed.data[name][0];
   const state = { only, ...scene, ...settled };
   for (const name of ["position", "divide", "x", "view", "smoothing", "colour", "dark"])
     state[name] = scene.values[name]?.[one(name)] ?? one(name); // lists hold labels in the browser
@@ -365,10 +365,12 @@ function write(pane, html) {
 
 function applyTheme({ args, tokens }) {
   for (const [name, value] of Object.entries(tokens.css)) document.documentElement.style.setProperty(name, value);
+  const bare = { axis_line_color: null, major_tick_line_color: null, minor_tick_line_color: null };
   for (const plot of [args.figure, args.below])
     for (const axis of [...plot.left, ...plot.below])
-      if (axis.major_label_text_color !== tokens.muted || axis.axis_label_text_color !== tokens.ink)
-        axis.setv({ major_label_text_color: tokens.muted, axis_label_text_color: tokens.ink }, QUIET);
+      if (axis.major_label_text_color !== tokens.muted || axis.axis_line_color !== null)
+        axis.setv({ major_label_text_color: tokens.muted, axis_label_text_color: tokens.ink, ...bare },
+          QUIET);
   for (const grid of args.grids) grid.setv({ grid_line_color: tokens.line }, QUIET);
 }
 

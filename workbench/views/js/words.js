@@ -89,7 +89,8 @@ export function legendHtml(colouring, entries, bandText, axisLabel) {
 export function noteHtml(found, runs, view, drawn, logged) {
   const parts = [
     `${found.kept.length.toLocaleString("en")} of ${plural(runs.run_id.length, "run")}`,
-    `${drawn.toLocaleString("en")} of ${logged.toLocaleString("en")} points drawn`,
+    drawn < logged ? `${drawn.toLocaleString("en")} of ${logged.toLocaleString("en")} points drawn`
+      : `all ${logged.toLocaleString("en")} points drawn`,
   ];
   if (view !== "Raw" && found.open.length && found.mean)
     parts.push(`${plural(found.open.length, "unfinished run")}: end estimated by alignment to the ` +
