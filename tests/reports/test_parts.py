@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from workbench.collapse import collapse_report
 from workbench.curves import on_progress
-from workbench.reports.companions import companions, excess_sentence, known_floor
+from workbench.reports.companions import companions, known_floor
 from workbench.reports.provenance import family_hash, hardware, run_hashes
 from workbench.reports.tables import (
     answers_table,
@@ -133,18 +133,9 @@ def test_companions_say_why_there_is_no_fit(make_family):
     assert len(both.titled()) == 1
 
 
-def test_excess_collapses_exactly_where_the_floor_is_the_true_one(make_family):
+def test_a_floor_that_all_runs_state_is_used(make_family):
     runs = make_family(noise=0.01, irreducible_loss=1.7)
     assert known_floor(runs) == 1.7
-    zero, excess = (collapse_report(runs, offset=at) for at in ("zero", 1.7))
-    assert "collapses at this scale" in excess_sentence(zero, excess)
-    assert "does not collapse at this scale" in excess_sentence(excess, zero)
-
-
-def test_excess_without_seeds_is_not_judged(make_family):
-    runs = make_family(seeds=(0,), irreducible_loss=1.7)
-    zero, excess = (collapse_report(runs, offset=at) for at in ("zero", 1.7))
-    assert "cannot be judged without a second seed" in excess_sentence(zero, excess)
 
 
 @pytest.mark.parametrize("values", [np.nan, [1.7, 1.8], [1.7, np.nan]])

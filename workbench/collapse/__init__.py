@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from workbench.collapse.excess import Normalisation, comparison_sentence, two_normalisations
 from workbench.collapse.groups import control_labels, largest_matched, replicate_cells, seed_cells
 from workbench.collapse.normalize import normalize
 from workbench.collapse.offset import Offset, OffsetEstimate, fit_offset, resolve_offset
@@ -25,10 +26,12 @@ __all__ = [
     "TRAIN_SMOOTHING",
     "WINDOW_START",
     "CollapseReport",
+    "Normalisation",
     "Offset",
     "OffsetEstimate",
     "Verdict",
     "collapse_report",
+    "comparison_sentence",
     "control_labels",
     "crossing",
     "deviation",
@@ -42,4 +45,5 @@ __all__ = [
     "resolve_offset",
     "seed_cells",
     "spread",
+    "two_normalisations",
 ]

@@ -9,9 +9,7 @@ import numpy as np
 import xarray as xr
 
 from workbench.collapse import CollapseReport, Offset
-from workbench.collapse.verdict import HALF
 from workbench.errors import DataError
-from workbench.text import percent_two_digits
 
 
 @dataclass(frozen=True)
@@ -74,39 +72,3 @@ def known_floor(runs: xr.Dataset) -> float | None:
     if not np.isfinite(values).all() or np.ptp(values) > 1e-9 * abs(values.max()):
         return None
     return float(values[0])
-
-
-def excess_sentence(zero: CollapseReport, excess: CollapseReport) -> str:
-    """Say whether the excess loss collapses, next to the loss itself, with the numbers.
-
-    Parameters
-    ----------
-    zero, excess : CollapseReport
-        The same runs with no offset and with the known irreducible loss as offset.
-    """
-    floor = f"L − H, with the known H = {excess.offset.value:.4f} nats/token"
-    if excess.noise_floor is None:
-        return (
-            f"Whether the excess loss {floor}, collapses cannot be judged without a second seed: "
-            f"half-way its curves lie within {_at(excess.spread):.2g} of one another, those of "
-            f"L / L(1) within {_at(zero.spread):.2g}."
-        )
-    holds = "collapses at this scale" if excess.holds else "does not collapse at this scale"
-    return (
-        f"The excess loss {floor}, {holds}: half-way its spread across runs is "
-        f"{_against_noise(excess)}. For L / L(1) it is {_against_noise(zero)}."
-    )
-
-
-def _against_noise(report: CollapseReport) -> str:
-    delta, sigma = _at(report.deviation), report.noise_floor
-    if sigma is None:
-        return percent_two_digits(delta)
-    return (
-        f"{percent_two_digits(delta)}, {delta / _at(sigma):.2g} times the seed noise of "
-        f"{percent_two_digits(_at(sigma))}"
-    )
-
-
-def _at(curve: xr.DataArray) -> float:
-    return float(curve.sel(progress=HALF, method="nearest"))

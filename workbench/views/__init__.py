@@ -1,3 +1,8 @@
-"""See the module names."""
+"""What people see: the Explorer, and figures as HoloViews elements."""
 
 from __future__ import annotations
+
+from workbench.views.explorer import Explorer
+from workbench.views.notebook import notebook
+
+__all__ = ["Explorer", "notebook"]

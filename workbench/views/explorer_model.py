@@ -19,11 +19,13 @@ from workbench.collapse import (
     TRAIN_SMOOTHING,
     WINDOW_START,
     CollapseReport,
+    Normalisation,
     OffsetEstimate,
     collapse_report,
     control_labels,
     fit_offset,
     residual,
+    two_normalisations,
 )
 from workbench.collapse.compared import LATEST_START
 from workbench.curves import POINTS, XAxis, final_loss, is_complete, smooth, x_scale
@@ -32,7 +34,6 @@ from workbench.schema import OPEN_STATUSES, LossName, take_runs
 from workbench.views.browser_columns import colour_choices, x_axes
 from workbench.views.offset_track import OffsetTrack, offset_track
 from workbench.views.run_table import FILTERS, RunTable, losses_of, run_table
-from workbench.views.two_normalisations import Normalisation, two_normalisations
 
 View = Literal["Raw", "Normalised", "Residual"]
 VIEWS: tuple[View, ...] = ("Raw", "Normalised", "Residual")
@@ -189,9 +190,9 @@ class ExplorerModel(param.Parameterized):
         return "fit" if estimate is not None and value == estimate.value else value
 
     def residuals(self, report: CollapseReport) -> dict[str, float]:
-        """Return each compared run's largest distance to the mean curve beyond 20 %, signed off."""
+        """Return each compared run's largest distance to the mean curve beyond 20 %, by run_id."""
         late = residual(report.curves)
-        late = np.abs(late.where(late["progress"] >= WINDOW_START)).max("progress")
+        late = abs(late.where(late["progress"] >= WINDOW_START)).max("progress")
         return dict(zip(map(str, late["run_id"].to_numpy()), late.to_numpy(), strict=True))
 
     def normalisations(self) -> tuple[Normalisation, Normalisation] | None:

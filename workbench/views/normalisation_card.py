@@ -9,12 +9,11 @@ import panel as pn
 from bokeh.models import ColumnDataSource, Range1d
 from bokeh.plotting import figure
 
-from workbench.collapse import replicate_cells
+from workbench.collapse import Normalisation, comparison_sentence, replicate_cells
 from workbench.views.controls import html
 from workbench.views.figures import small_figure
 from workbench.views.format import percent_two_digits
 from workbench.views.theme import PALETTES, TOKENS, Mode
-from workbench.views.two_normalisations import Normalisation, comparison_sentence
 
 _FROM = 0.04
 

@@ -19,11 +19,18 @@
 # %%
 from __future__ import annotations
 
-from workbench.collapse import TRAIN_SMOOTHING, CollapseReport, Offset, collapse_report
+from workbench.collapse import (
+    TRAIN_SMOOTHING,
+    CollapseReport,
+    Offset,
+    collapse_report,
+    comparison_sentence,
+    two_normalisations,
+)
 from workbench.curves import XAxis, default_loss, on_progress, smooth
 from workbench.errors import DataError
 from workbench.reports import figures, provenance, tables
-from workbench.reports.companions import companions, excess_sentence, known_floor
+from workbench.reports.companions import companions, known_floor
 from workbench.reports.figures import show
 from workbench.schema import LossName, select_runs
 from workbench.store import open_store
@@ -145,8 +152,9 @@ if floor is not None:
         show(tables.heading("Excess loss"), tables.paragraph(str(error)))
 
 # %%
-if excess is not None:
-    said = excess_sentence(both.zero, excess)
+pair = two_normalisations(curves)
+if excess is not None and pair is not None:
+    said = comparison_sentence(pair)
     panels = [
         figures.figure(
             elements.normalised_curves(seen, span=span), title=title, caption=figures.half_way(seen)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from workbench.collapse import crossing, deviation, noise_floor
+from workbench.collapse.statistics import crossing, deviation, noise_floor
 from workbench.collapse.verdict import HALF
 from workbench.curves import final_loss
+from workbench.text import percent_two_digits
 
-_RATIO_FLOOR = 1.0
 _SIZES = 2
 
 
@@ -101,28 +101,21 @@ def _half(curve: xr.DataArray) -> float:
 def comparison_sentence(pair: tuple[Normalisation, Normalisation]) -> str:
     """Say in one sentence what the two normalisations show; every number is computed."""
     whole, excess = pair
-    if whole.ratio is None or excess.ratio is None:
+    halves = [
+        f"{_half_way(excess)} for {excess.formula}",
+        f"{_half_way(whole)} for {whole.formula}",
+    ]
+    if excess.collapses is None:
         return (
-            f"Half-way Δ is {_percent(whole.deviation_half)} for {whole.formula} and "
-            f"{_percent(excess.deviation_half)} for excess loss; a second seed of one setting is "
-            "needed to judge either."
+            "Whether excess loss collapses cannot be judged without a second seed of one setting; "
+            f"half-way Δ is {halves[0]} and {halves[1]}."
         )
     verb = "collapses" if excess.collapses else "does not collapse"
-    other = "does" if whole.collapses else "does not"
-    joined = "and" if bool(excess.collapses) == bool(whole.collapses) else "while"
-    also = "neither does" if not (excess.collapses or whole.collapses) else None
-    tail = f"{joined} {also} {whole.formula}" if also else f"{joined} {whole.formula} {other}"
-    if excess.collapses and whole.collapses:
-        tail = f"and so does {whole.formula}"
-    return (
-        f"Excess loss {verb} at this scale: half-way its spread is {_times(excess.ratio)} seed "
-        f"noise, {tail} ({_times(whole.ratio)} seed noise)."
-    )
+    return f"Excess loss {verb} at this scale: half-way Δ is {halves[0]}, against {halves[1]}."
 
 
-def _times(ratio: float) -> str:
-    return f"{ratio:.1f} times" if ratio >= _RATIO_FLOOR / 10 else f"{ratio:.2g} times"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+def _half_way(one: Normalisation) -> str:
+    delta = percent_two_digits(one.deviation_half)
+    if one.ratio is None:
+        return delta
+    return f"{delta} ({one.ratio:.2g} times seed noise)"
