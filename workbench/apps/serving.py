@@ -125,7 +125,7 @@ class HealthHandler(RequestHandler):
     def get(self) -> None:
         """Count the runs."""
         try:
-            answer = {
+            answer: dict[str, Any] = {
                 "ok": True,
                 "runs": len(self._store.table()),
                 "revision": self._store.revision(),

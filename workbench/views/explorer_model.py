@@ -138,11 +138,11 @@ class ExplorerModel(param.Parameterized):
         """Return the matched groups, most sizes and most runs first: label to rows."""
         if not self.table.n_runs:
             return {}
-        families = self.table.labels["family"]
-        several = len(self.table.choices["family"]) > 1
+        recipes = self._recipes()
+        several = len(set(recipes)) > 1
         labels = [
-            f"{family}: {label}" if several else label
-            for family, label in zip(families, control_labels(self.table.curves), strict=True)
+            f"{recipe}: {label}" if several else label
+            for recipe, label in zip(recipes, control_labels(self.table.curves), strict=True)
         ]
         sizes = self.table.labels["model_size"]
         done = self._comparable()
@@ -153,6 +153,20 @@ class ExplorerModel(param.Parameterized):
             return (len(set(sizes[finished])), len(finished), len(rows[text]))
 
         return {text: rows[text] for text in sorted(rows, key=weight, reverse=True)}
+
+    def _recipes(self) -> list[str]:
+        """Name what each run was trained on: task and data where recorded, else its family.
+
+        Families trained on the same thing with the same controls belong in one view: a family
+        that is growing joins the finished one it repeats.
+        """
+        curves = self.table.curves
+        parts = [
+            curves[n].to_numpy().astype(str) for n in ("task", "dataset") if n in curves.coords
+        ]
+        families = self.table.labels["family"]
+        joined = [" ".join(filter(None, row)) for row in zip(*parts, strict=True)]
+        return [r or str(f) for r, f in zip(joined or [""] * len(families), families, strict=True)]
 
     def _comparable(self) -> NDArray[np.bool_]:
         """Return which runs are finished and were logged from early on, shape (run,)."""
