@@ -84,3 +84,12 @@ def test_what_cannot_be_planned(content, message):
     with pytest.raises(ArgumentError, match=message) as caught:
         plan_family(spec_with(**content))
     assert "\n" not in str(caught.value)
+
+
+def test_other_seeds_change_nothing_else():
+    spec = load_spec("smoke")
+    moved = spec.with_other_seeds(10)
+    assert [group.seed for group in moved.group] == [
+        tuple(seed + 10 for seed in group.seed) for group in spec.group
+    ]
+    assert moved.with_other_seeds(-10) == spec

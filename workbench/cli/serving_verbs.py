@@ -19,6 +19,8 @@ from workbench.text import plural
 
 DEMO_STORE = "runs-demo"
 SHIPPED, FRESH = "quickstart", "trained-here"
+FRESH_SEEDS = 10
+"""Seeds of the fresh family start here, so that none repeats a shipped run."""
 
 Port = Annotated[int, Parameter(help="Port of the dashboard.")]
 
@@ -99,7 +101,7 @@ def demo(
         say(f"Dashboard: {server.url}  (Ctrl-C stops it)")
         if browser:
             webbrowser.open(server.url)
-        spec = load_spec("quickstart" if quick else "demo")
+        spec = load_spec("quickstart" if quick else "demo").with_other_seeds(FRESH_SEEDS)
         result = train_family(spec, store, family=FRESH)
         report = _matched_report(store, FRESH)
         data = {

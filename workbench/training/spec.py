@@ -114,6 +114,19 @@ class FamilySpec(_Section):
     evaluation: Evaluation = Evaluation()
     group: Annotated[tuple[Group, ...], Field(min_length=1)]
 
+    def with_other_seeds(self, shift: int) -> FamilySpec:
+        """Return the same family with other luck: `shift` is added to every seed."""
+        groups = [
+            group.model_copy(
+                update={
+                    "seed": tuple(seed + shift for seed in group.seed),
+                    "data_seed": None if group.data_seed is None else group.data_seed + shift,
+                }
+            )
+            for group in self.group
+        ]
+        return self.model_copy(update={"group": tuple(groups)})
+
 
 def preset_names() -> tuple[str, ...]:
     """Return the names of the specs that ship with the workbench."""
