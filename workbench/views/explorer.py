@@ -108,6 +108,7 @@ class Explorer(pn.viewable.Viewer):
         self._store, runs, self._title = _opened(source)
         self._title = name or self._title
         self._refresh = refresh
+        self._dark = _dark()
         self._polling = False
         self._waiting: Any = None
         self._revision = None if self._store is None else self._store.revision()
@@ -277,7 +278,7 @@ class Explorer(pn.viewable.Viewer):
                 residuals = {}
             self.table.value = table_frame(model.table, model.kept, residuals)
             show_run(self.table, model.chosen[0] if model.chosen else None)
-        self.normalisations.show(model.normalisations(), dark=_dark())
+        self.normalisations.show(model.normalisations(), dark=self._dark)
         text = self._settled_json(caveat)
         if self._settled.data["json"] != [text]:
             self._settled.data = {"json": [text]}
@@ -337,6 +338,10 @@ class Explorer(pn.viewable.Viewer):
         elif key in ("1", "2", "3"):
             self.model.view = VIEWS[int(key) - 1]
 
+    def _theme_changed(self, event: Any) -> None:
+        self._dark = bool(event.new)
+        self.normalisations.show(self.model.normalisations(), dark=self._dark)
+
     def poll(self) -> None:
         """Look at the store once and take over what is new."""
         if self._store is None:
@@ -368,7 +373,7 @@ class Explorer(pn.viewable.Viewer):
             gap="0",
             **_WIDE,
         )
-        frame = {**css_variables("dark" if _dark() else "light"), "background": "var(--wb-bg)"}
+        frame = {**css_variables("dark" if self._dark else "light"), "background": "var(--wb-bg)"}
         return pmui.Column(
             self.header, body, styles=frame, margin=0, theme_config=THEME_CONFIG, **_WIDE
         )
@@ -395,10 +400,12 @@ class Explorer(pn.viewable.Viewer):
             code={"dark_theme": _THEME_LINK},
             args={"engine": self.canvas.engine},
         )
+        page.param.watch(self._theme_changed, ["dark_theme"])
+        self._dark = bool(page.dark_theme)
         if pn.state.location is not None:
             pn.state.location.sync(self.model, _SYNCED)
         # The address may have changed the model: the page starts from what it is now.
-        dark = {"dark": [bool(page.dark_theme)]}
+        dark = {"dark": [self._dark]}
         self._state.data = dict(self.controls.state_columns() | dark)
         self._allowed.data = dict(self.controls.allowed_columns())
         return page

@@ -20,7 +20,7 @@ export function offsetLabel(offset, track) {
 
 // Tag, headline and sentence; `ok` colours the tag. The wording is that of the brief.
 export function verdictWords(found, runs, track) {
-  const { compared, open, below, deviation, noise, beyond, points, offset } = found;
+  const { compared, open, below, deviation, noise, beyond, points, offset, ell } = found;
   const sizes = new Set(compared.map((i) => String(runs.size[i]))).size;
   const label = offsetLabel(offset, track), half = Math.max(0, Math.round(points / 2) - 1);
   const words = (tag, headline, sentence, ok = false) => ({ tag, headline, sentence, ok });
@@ -51,9 +51,11 @@ export function verdictWords(found, runs, track) {
       `${plural(sizes, "size")} follow one curve from ${percent(beyond)} of training on`,
       `${sentence} Towards the end Δ falls to 0 by construction.`, true);
   const where = beyond === null ? "everywhere" : `until ${percent(beyond)} of training`;
+  const ends = compared.map((i) => ell.get(i)[half]), apart = Math.max(...ends) - Math.min(...ends);
+  const within = ` All curves lie within ${trimmed(apart, 2)} of one another there.`;
   const next = offset === 0 && track.identified ? " Move the offset towards L₀." : "";
   return words("No supercollapse", `${plural(sizes, "size")} differ by more than seeds ${where}`,
-    sentence + next);
+    sentence + within + next);
 }
 
 export function verdictHtml(found, runs, track, caveat) {
