@@ -11,11 +11,14 @@ move lasts from the key press to the last frame that differs. Compare the ratios
 from __future__ import annotations
 
 import argparse
+import socket
 import statistics
 import sys
 import tempfile
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,12 +158,29 @@ def visit(browser: Any, url: str, kind: str, count: int) -> dict[str, Any]:
 
 def serve_naive(runs: xr.Dataset) -> tuple[str, Callable[[], None]]:
     """Serve the naive page from a thread; return its address and how to stop it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     thread = pn.serve(
-        lambda: naive_page(runs), port=0, show=False, threaded=True, verbose=False, start=True
+        lambda: naive_page(runs),
+        port=port,
+        address="127.0.0.1",
+        websocket_origin=[f"127.0.0.1:{port}"],
+        show=False,
+        threaded=True,
+        verbose=False,
     )
-    while not getattr(thread, "server", None) or not thread.server.port:
-        threading.Event().wait(0.05)
-    return f"http://localhost:{thread.server.port}/", thread.stop
+    url = f"http://127.0.0.1:{port}/"
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            urllib.request.urlopen(url, timeout=30).close()
+        except urllib.error.URLError:
+            threading.Event().wait(0.1)
+        else:
+            return url, thread.stop
+    msg = "The naive page did not start within 60 s."
+    raise RuntimeError(msg)
 
 
 def main() -> None:
