@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test setup check-python lint types chromium clean help
+.PHONY: demo test setup check-python lint types chromium gallery clean help
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ types: $(VENV)/.dev-installed ## mypy strict on the package
 
 test: $(VENV)/.dev-installed chromium lint types ## run the whole suite
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+gallery: $(VENV)/.dev-installed chromium ## take the pictures under reports/gallery again
+	@WORKBENCH_GALLERY=1 $(BIN)/python -m pytest -q tests/browser
 
 clean: ## remove the environment and every build product
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

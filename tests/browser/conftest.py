@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from urllib.parse import urlparse
@@ -14,7 +15,17 @@ from workbench.store import open_store
 
 # The server runs in this process: what Bokeh does with pandas is not ours to fail on.
 BOKEH_WITH_PANDAS = "ignore:The inplace keyword in DataFrame.reset_index:DeprecationWarning"
-GALLERY = Path(__file__).resolve().parents[2] / "reports" / "gallery"
+ROOT = Path(__file__).resolve().parents[2]
+KEEP = bool(os.environ.get("WORKBENCH_GALLERY"))
+
+
+def gallery_file(name: str, scratch: Path) -> Path:
+    """Return where a picture goes: the kept gallery when asked for, else a scratch folder."""
+    folder = ROOT / "reports" / "gallery" if KEEP else scratch
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}.png"
+
+
 READ = """() => {
   const doc = Bokeh.documents.find((d) => d.get_model_by_name("curves"));
   const curves = doc.get_model_by_name("curves"), below = doc.get_model_by_name("statistics");
@@ -85,8 +96,8 @@ def quickstart_url(quickstart_store, serve):
 class Visit:
     """An open page with everything it complained about and every host it asked."""
 
-    def __init__(self, page, url):
-        self.page, self.url = page, url
+    def __init__(self, page, url, scratch):
+        self.page, self.url, self.scratch = page, url, scratch
         self.said, self.hosts, self.frames = [], set(), []
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.said.append(f"page error: {error}"))
@@ -138,8 +149,7 @@ class Visit:
         """Keep a screenshot in the gallery, as a palette PNG."""
         from PIL import Image
 
-        GALLERY.mkdir(parents=True, exist_ok=True)
-        target = GALLERY / f"{name}.png"
+        target = gallery_file(name, self.scratch)
         self.page.screenshot(path=target)
         with Image.open(target) as image:
             image.convert("RGB").quantize(192).save(target, optimize=True)
@@ -156,13 +166,13 @@ class Visit:
 
 
 @pytest.fixture
-def visit(chromium):
+def visit(chromium, tmp_path):
     """Return an opener of pages; all close after the test."""
     contexts = []
 
     def begin(url, query="", *, width=1440, height=900, ready=".verdict h2"):
         contexts.append(chromium.new_context(viewport={"width": width, "height": height}))
-        return Visit(contexts[-1].new_page(), url).open(query, ready)
+        return Visit(contexts[-1].new_page(), url, tmp_path).open(query, ready)
 
     yield begin
     for context in contexts:

@@ -14,6 +14,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.browser.conftest import gallery_file
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a-token-of-this-test"
@@ -63,7 +65,7 @@ def address(log, process):
     pytest.fail(f"JupyterLab did not start: {log.read_text()[-500:]}")
 
 
-def test_explorer_is_a_cell(chromium, lab):
+def test_explorer_is_a_cell(chromium, lab, tmp_path):
     context = chromium.new_context(viewport={"width": 1500, "height": 1000})
     page = context.new_page()
     said, foreign = [], []
@@ -93,7 +95,7 @@ def test_explorer_is_a_cell(chromium, lab):
         arg=before,
         timeout=20_000,
     )
-    page.screenshot(path=ROOT / "reports" / "gallery" / "jupyterlab.png")
+    page.screenshot(path=gallery_file("jupyterlab", tmp_path))
     assert verdict.inner_text() != before
     assert said == []
     assert [url for url in foreign if url.startswith("http")] == []
