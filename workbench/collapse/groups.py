@@ -39,9 +39,10 @@ def replicate_cells(runs: xr.Dataset | xr.DataArray) -> list[NDArray[np.int64]]:
 
 
 def _labels(values: NDArray[np.generic]) -> list[str]:
-    if np.issubdtype(values.dtype, np.number):
-        return [f"{float(v):.6g}" for v in values]
-    return [str(v) for v in values]
+    unique, inverse = np.unique(values, return_inverse=True)
+    number = np.issubdtype(values.dtype, np.number)
+    texts = [f"{float(v):.6g}" if number else str(v) for v in unique]
+    return [texts[k] for k in inverse]
 
 
 def seed_cells(runs: xr.Dataset | xr.DataArray) -> list[NDArray[np.int64]]:
@@ -49,16 +50,15 @@ def seed_cells(runs: xr.Dataset | xr.DataArray) -> list[NDArray[np.int64]]:
 
     Runs without a recorded seed count as different; a rerun with the same seed does not.
     """
-    found = []
-    for rows in replicate_cells(runs):
-        seeds = [
-            tuple(f"{float(runs[name].to_numpy()[i]):g}" for name in SEEDS if name in runs.coords)
-            for i in rows
-        ]
-        unknown = all(value == "nan" for seed in seeds for value in seed)
-        if len(rows) > 1 and (unknown or len(set(seeds)) > 1):
-            found.append(rows)
-    return found
+    columns = [_labels(runs[name].to_numpy()) for name in SEEDS if name in runs.coords]
+    seeds = list(zip(*columns, strict=True)) if columns else [()] * runs.sizes["run"]
+
+    def measures_noise(rows: NDArray[np.int64]) -> bool:
+        here = [seeds[i] for i in rows]
+        unknown = all(value == "nan" for seed in here for value in seed)
+        return len(rows) > 1 and (unknown or len(set(here)) > 1)
+
+    return [rows for rows in replicate_cells(runs) if measures_noise(rows)]
 
 
 def control_labels(runs: xr.Dataset | xr.DataArray) -> list[str]:

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from workbench.collapse.compared import comparable, curves_of, odd_one_out, size_rows, sizes_outside
-from workbench.collapse.groups import control_labels
+from workbench.collapse.groups import control_labels, seed_cells
 from workbench.collapse.offset import Offset, OffsetEstimate, resolve_offset
 from workbench.collapse.statistics import (
     crossing,
@@ -261,7 +262,8 @@ def _offset_notes(curves: xr.DataArray, offset: OffsetEstimate) -> tuple[str, ..
         return offset.fit.warnings
     highest = min(offset.upper, float(final_loss(curves).min()) * (1 - 1e-9))
     trial = np.linspace(offset.lower, highest, _INTERVAL_TRIALS)
-    holds = np.array([_holds(curves, float(value)) for value in trial])
+    cells = seed_cells(curves)
+    holds = np.array([_holds(curves, float(value), cells) for value in trial])
     if holds.all() or not holds.any():
         return ()
     low, high = trial[holds].min(), trial[holds].max()
@@ -271,8 +273,8 @@ def _offset_notes(curves: xr.DataArray, offset: OffsetEstimate) -> tuple[str, ..
     )
 
 
-def _holds(curves: xr.DataArray, offset: float) -> bool:
-    sigma = noise_floor(curves, offset=offset)
+def _holds(curves: xr.DataArray, offset: float, cells: list[NDArray[np.int64]]) -> bool:
+    sigma = noise_floor(curves, offset=offset, cells=cells)
     if sigma is None:
         return False
     beyond = crossing(deviation(normalize_by(curves, offset=offset)), sigma)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from workbench.collapse import kernels
 from workbench.collapse.groups import replicate_cells, seed_cells
@@ -41,7 +42,12 @@ def spread(normalized: xr.DataArray) -> xr.DataArray:
     return _on_progress(normalized, values.to_numpy(), "spread", attrs)
 
 
-def noise_floor(loss: xr.DataArray, *, offset: float = 0.0) -> xr.DataArray | None:
+def noise_floor(
+    loss: xr.DataArray,
+    *,
+    offset: float = 0.0,
+    cells: Sequence[NDArray[np.int64]] | None = None,
+) -> xr.DataArray | None:
     """Return σ(x), the seed-to-seed spread of L − offset, averaged over settings with seeds.
 
     Parameters
@@ -51,13 +57,15 @@ def noise_floor(loss: xr.DataArray, *, offset: float = 0.0) -> xr.DataArray | No
         are replicates.
     offset : float
         Subtracted loss [nats/token] (Qiu et al. 2025, Eq. 3).
+    cells : sequence of int arrays, optional
+        Rows of each setting with seeds, where they are known already; by default `seed_cells`.
 
     Returns
     -------
     DataArray (progress) or None
         None when no setting has two seeds.
     """
-    cells = seed_cells(loss)
+    cells = seed_cells(loss) if cells is None else cells
     if not cells:
         return None
     values = kernels.noise_floor(loss.transpose("run", ...).to_numpy() - offset, cells)
