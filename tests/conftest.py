@@ -9,12 +9,28 @@ import pytest
 import xarray as xr
 from hypothesis import settings
 
+from tests.chromium import ARGUMENTS, find_chromium
 from workbench.schema import conform, make_runs
 
 settings.register_profile("shared-machine", deadline=None)  # times say little on a loaded machine
 settings.load_profile("shared-machine")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Return one Chromium for all tests of a process; Playwright allows no second one."""
+    pytest.importorskip("playwright")
+    path = find_chromium()
+    if path is None:
+        pytest.skip("no Chromium on this machine; see tests/chromium.py")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

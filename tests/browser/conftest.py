@@ -9,7 +9,6 @@ from urllib.parse import urlparse
 
 import pytest
 
-from tests.chromium import ARGUMENTS, find_chromium
 from workbench.datasets import load_quickstart
 from workbench.store import open_store
 
@@ -49,20 +48,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings(BOKEH_WITH_PANDAS))
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    pytest.importorskip("playwright")
-    path = find_chromium()
-    if path is None:
-        pytest.skip("no Chromium on this machine; see tests/chromium.py")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -87,16 +87,20 @@ def test_offset_slider_moves_pixels_and_little_else(visit, quickstart_url):
     slider = page.page.locator("input[type=range]").first
     slider.focus()
     before, data = pixels(page.page), page.read()
-    page.frames.clear()
-    for _ in range(10):
+    moves = []
+    for _ in range(5):
+        end = page.read()["y"][1]
+        page.frames.clear()
         page.page.keyboard.press("ArrowRight")
-    page.page.wait_for_function(
-        "(old) => Bokeh.documents.find((d) => d.get_model_by_name('curves'))"
-        ".get_model_by_name('curves').y_range.end !== old",
-        arg=data["y"][1],
-    )
-    frames, size = len(page.frames) / 10, sum(page.frames) / 10
-    page.settle()
+        page.page.wait_for_function(
+            "(old) => Bokeh.documents.find((d) => d.get_model_by_name('curves'))"
+            ".get_model_by_name('curves').y_range.end !== old",
+            arg=end,
+        )
+        moves.append((len(page.frames), sum(page.frames)))
+        page.settle()
+    # What belongs to the move is in every one of them; a rest that sets in early adds to some.
+    frames, size = min(moves)
     assert (pixels(page.page) != before).any(axis=2).mean() > 0.005
     assert frames < 20
     assert size < 1000

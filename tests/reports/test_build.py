@@ -144,19 +144,6 @@ def test_neither_the_machine_nor_the_code_is_named(page, built):
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    playwright_api = pytest.importorskip("playwright.sync_api")
-    from tests.chromium import ARGUMENTS, find_chromium
-
-    with playwright_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=find_chromium(), args=list(ARGUMENTS), headless=True
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def opened(chromium, built):
     tab = chromium.new_page(viewport={"width": 1440, "height": 900})
     tab.seen = {"requests": [], "errors": []}

@@ -28,6 +28,8 @@ from workbench.training.spec import FamilySpec, parse_spec
 from workbench.training.worker import Assignment, Report, work
 
 _POLL_SECONDS = 0.2
+_PATIENCE_SECONDS = 10.0
+"""After Ctrl-C processes end by themselves within this time, or are ended."""
 
 
 class RunOutcome(TypedDict):
@@ -206,10 +208,13 @@ def _run_processes(
     assignment = Assignment(plan.spec, str(store.root), jobs_of(todo, processes=count))
     crew = _Crew(assignment, count)
     interrupted = False
+    patience = math.inf
     while crew.working:
         try:
             if stop.is_set():
                 crew.stop.set()
+            if time.monotonic() > patience:
+                crew.terminate()
             for report in crew.reports():
                 tracker.take(report)
             tracker.tick()
@@ -217,6 +222,7 @@ def _run_processes(
             if interrupted:
                 crew.terminate()
             interrupted = True
+            patience = time.monotonic() + _PATIENCE_SECONDS
             crew.stop.set()
         except BaseException:
             # A listener that raises must not leave processes training behind its back.

@@ -94,14 +94,14 @@ def work(
     # Ctrl-C reaches the whole process group; the launcher alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The processes share the cores with the dashboard that draws them: a waiting thread must
-    # sleep, not spin, and a page being opened goes first.
+    # sleep, not spin.
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    if hasattr(os, "nice"):
-        os.nice(10)
     import torch
 
     torch.set_num_threads(1)
     language = MarkovLanguage(**assignment.spec.task.effects())
+    if hasattr(os, "nice"):
+        os.nice(5)  # a page being opened goes first
     while not stop.is_set():
         with next_job.get_lock():
             number = next_job.value
