@@ -79,7 +79,7 @@ def test_other_content_under_a_known_name_changes_nothing(store, few_runs):
     changed = few_runs(4)
     changed["train_loss"][6] += 1e-12
     before = store.revision()
-    with pytest.raises(DataError, match=r"Run 'r1' is in the store already, with other content"):
+    with pytest.raises(DataError, match=r"Run 'r1' is in the store already, with other records"):
         store.add_runs(changed)
     assert store.revision() == before
     assert run_names(store.runs()) == ["r0", "r1", "r2"]
@@ -411,3 +411,34 @@ def test_check_finds_damage_in_the_registry(store, few_runs, statement, said):
     connection.commit()
     connection.close()
     assert any(said in problem for problem in store.check())
+
+
+def test_the_same_records_with_more_coordinates_update_the_run(store, few_runs):
+    bare = few_runs()
+    store.add_runs(bare)
+    stated = few_runs(peak_lr=[0.1, np.nan, 0.3], remark=["a", "", "c"])
+    result = store.add_runs(stated)
+    assert result.added == ()
+    assert set(result.restated) == {"r0", "r2"}
+    assert result.unchanged == ("r1",)
+    runs = store.runs()
+    assert runs["peak_lr"].sel(run=runs.run_id == "r0").item() == 0.1
+    assert runs["remark"].to_numpy().tolist() == ["a", "", "c"]
+    assert store.table().set_index("run_id")["peak_lr"]["r2"] == 0.3
+    # Importing the first version again takes nothing back.
+    before = store.revision()
+    assert set(store.add_runs(bare).unchanged) == {"r0", "r1", "r2"}
+    assert store.revision() == before
+    assert store.check() == ()
+
+
+def test_an_unknown_plan_can_be_stated_later(tmp_path):
+    from workbench.io import import_sources
+
+    log = tmp_path / "run.csv"
+    log.write_text("step,lr,loss\n" + "".join(f"{k},0.1,{3 - k / 100}\n" for k in range(1, 20)))
+    store = open_store(tmp_path / "s", create=True)
+    import_sources(store, [log])
+    report = import_sources(store, [log], settings={"total_steps": "20"})
+    assert "coordinates updated" in report.notes[-1]
+    assert store.runs()["total_steps"].item() == 20

@@ -181,9 +181,12 @@ def test_stop_from_another_thread_marks_unfinished_runs_stopped(tmp_path):
 
 
 SCRIPT = """
+import signal
 import sys
 from workbench.training import parse_spec, train_family
 if __name__ == "__main__":
+    # A shell's background job starts deaf to Ctrl-C, and so would this script.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     train_family(parse_spec({spec!r}), sys.argv[1], processes=2)
 """
 

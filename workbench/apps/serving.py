@@ -220,6 +220,9 @@ def _is_loopback(address: str) -> bool:
 
 def _free_port(address: str, port: int) -> int:
     """Return `port`, or a free one for 0; fail before the server does, with the fix."""
+    if not 0 <= port <= 65535:
+        msg = f"port must be between 0 (any free one) and 65535, found {port}. Choose one in there."
+        raise ArgumentError(msg)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -215,14 +215,17 @@ def import_sources(
         report = report.plus(result.report)
     target = store if isinstance(store, Store) else open_store(store, create=True)
     outcome = target.add_runs(join_runs([result.runs for result in results]))
-    if not outcome.unchanged:
-        return report
-    added = set(outcome.added)
-    count = plural(len(outcome.unchanged), "run")
-    note = f"{count} already in the store with the same content: nothing to add."
+    notes = list(report.notes)
+    if outcome.unchanged:
+        count = plural(len(outcome.unchanged), "run")
+        notes.append(f"{count} already in the store with the same content: nothing to add.")
+    if outcome.restated:
+        count = plural(len(outcome.restated), "run")
+        notes.append(f"{count} already in the store with the same records: coordinates updated.")
+    taken = {*outcome.added, *outcome.restated}
     return MappingReport(
-        tuple(row for row in report.imported if row["run_id"] in added),
+        tuple(row for row in report.imported if row["run_id"] in taken),
         report.skipped,
         report.unmapped,
-        (*report.notes, note),
+        tuple(notes),
     )

@@ -10,10 +10,19 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 import xarray as xr
+from numpy.typing import NDArray
 from sqlalchemy.exc import IntegrityError
 
 from workbench.errors import DataError
-from workbench.schema import conform, coordinate_names, run_names, take_runs
+from workbench.schema import (
+    conform,
+    coordinate_names,
+    iter_runs,
+    make_runs,
+    record_names,
+    run_names,
+    take_runs,
+)
 from workbench.store.generation import digests, load_runs
 from workbench.store.publish import Change, publish
 from workbench.store.registry import Registry, points, runs
@@ -31,10 +40,14 @@ from workbench.store.writer import ENDS
 
 @dataclass(frozen=True)
 class AddResult:
-    """Names of the runs an import added, and of those that were there already, unchanged."""
+    """Names of the runs an import added, found unchanged, or restated.
+
+    A run is restated when its records are those of the store and only run coordinates are new.
+    """
 
     added: tuple[str, ...]
     unchanged: tuple[str, ...]
+    restated: tuple[str, ...] = ()
 
 
 def consolidate_change(root: Path, registry: Registry) -> int:
@@ -84,23 +97,29 @@ def add_change(
     def build(snapshot: Snapshot) -> Change | None:
         nonlocal result
         there = {row.run_id: row for row in snapshot.rows if row.run_id in own}
-        for name, row in there.items():
-            _require_same(row, own[name])
+        for row in there.values():
+            _require_settled(row)
+        settled = read_settled(root, snapshot)
+        differing = [name for name, row in there.items() if row.digest != own[name]]
+        again = _restated(settled, fresh, differing, {n: there[n].digest for n in differing})
+        changed = () if again is None else tuple(run_names(again))
         added = tuple(name for name in own if name not in there)
-        result = AddResult(added, tuple(there))
-        if not added:
+        result = AddResult(added, tuple(n for n in there if n not in changed), changed)
+        if not added and again is None:
             return None
         new = take_runs(fresh, np.isin(run_names(fresh), added))
-        rows = _new_rows(new)
+        rows, updates = _new_rows(new), [] if again is None else _new_values(again)
 
         def apply(connection: sa.Connection) -> bool:
             try:
-                connection.execute(sa.insert(runs), rows)
+                if rows:
+                    connection.execute(sa.insert(runs), rows)
             except IntegrityError:
                 return False  # one of them was started in the meantime: look again
-            return True
+            return all(_update(connection, there[row["run_id"]], row) for row in updates)
 
-        return Change(join_runs([*_others(read_settled(root, snapshot), ()), new]), apply)
+        parts = [*_others(settled, changed), *([] if again is None else [again])]
+        return Change(join_runs([*parts, *([new] if added else [])]), apply)
 
     _settle_first(root, registry, own)
     publish(root, registry, build)
@@ -116,15 +135,66 @@ def _settle_first(root: Path, registry: Registry, own: dict[str, str]) -> None:
         consolidate_change(root, registry)
 
 
-def _require_same(row: RunRow, digest: str) -> None:
-    if row.settled and row.digest == digest:
-        return
-    state = "with other content" if row.settled else f"as {row.status!r}"
-    msg = (
-        f"Run {row.run_id!r} is in the store already, {state}; nothing was changed. Give the "
-        "imported run another run_id, or import it into another store."
-    )
-    raise DataError(msg)
+def _require_settled(row: RunRow) -> None:
+    if not row.settled:
+        msg = (
+            f"Run {row.run_id!r} is in the store already, as {row.status!r}; nothing was changed. "
+            "Give the imported run another run_id, or import it into another store."
+        )
+        raise DataError(msg)
+
+
+def _restated(
+    settled: xr.Dataset | None, fresh: xr.Dataset, names: list[str], marks: dict[str, str | None]
+) -> xr.Dataset | None:
+    """Return stored runs with the coordinates an import states anew, None when none changes.
+
+    What the import does not record stays as it is in the store.
+    """
+    if settled is None or not names:
+        return None
+    stored = load_runs(settled, np.flatnonzero(np.isin(run_names(settled), names)))
+    order = [run_names(fresh).index(name) for name in run_names(stored)]
+    stated = take_runs(fresh, order)
+    _require_same_records(stored, stated)
+    coords = {name: stored[name].to_numpy() for name in coordinate_names(stored)}
+    for name in coordinate_names(stated):
+        values = stated[name].to_numpy()
+        number = np.issubdtype(values.dtype, np.number)
+        recorded = ~np.isnan(values) if number else values.astype(str) != ""
+        if recorded.any():
+            coords[name] = np.where(recorded, values, coords.get(name, values))
+    records = {name: stored[name].to_numpy() for name in record_names(stored)}
+    merged = conform(make_runs(coords, records, row_size=stored["row_size"].to_numpy()))
+    now = digests(merged)
+    changed = np.array([now[name] != marks[name] for name in run_names(merged)])
+    return take_runs(merged, changed) if changed.any() else None
+
+
+def _require_same_records(stored: xr.Dataset, stated: xr.Dataset) -> None:
+    both = zip(iter_runs(stored), iter_runs(stated), strict=True)
+    for (name, old), (_, new) in both:
+        same = int(old["row_size"]) == int(new["row_size"]) and all(
+            np.array_equal(_record(old, column), _record(new, column), equal_nan=True)
+            for column in {*record_names(stored), *record_names(stated)}
+        )
+        if not same:
+            msg = (
+                f"Run {name!r} is in the store already, with other records; nothing was changed. "
+                "Give the imported run another run_id, or import it into another store."
+            )
+            raise DataError(msg)
+
+
+def _record(run: xr.Dataset, column: str) -> NDArray[np.float64]:
+    if column not in run.variables:
+        return np.full(run.sizes["obs"], np.nan)
+    return run[column].to_numpy().astype(np.float64)
+
+
+def _update(connection: sa.Connection, row: RunRow, values: dict[str, Any]) -> bool:
+    same = (runs.c.run_id == row.run_id) & (runs.c.token == row.token)
+    return connection.execute(sa.update(runs).where(same).values(**values)).rowcount == 1
 
 
 def _others(settled: xr.Dataset | None, moved: tuple[str, ...] | list[str]) -> list[xr.Dataset]:
@@ -135,10 +205,20 @@ def _others(settled: xr.Dataset | None, moved: tuple[str, ...] | list[str]) -> l
 
 def _new_rows(new: xr.Dataset) -> list[dict[str, Any]]:
     now = time.time()
-    state = {"attempt": 0, "token": 0, "heartbeat": None, "created": now, "updated": now}
-    facts = _facts(new)
+    state = {"attempt": 0, "token": 0, "heartbeat": None, "created": now}
+    return [row | state for row in _new_values(new)]
+
+
+def _new_values(new: xr.Dataset) -> list[dict[str, Any]]:
+    facts, now = _facts(new), time.time()
     return [
-        {"run_id": name, "family": str(family), "status": str(status), **state, **facts[name]}
+        {
+            "run_id": name,
+            "family": str(family),
+            "status": str(status),
+            "updated": now,
+            **facts[name],
+        }
         for name, family, status in zip(
             facts, new["family"].to_numpy(), new["status"].to_numpy(), strict=True
         )
