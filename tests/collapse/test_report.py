@@ -168,6 +168,8 @@ def test_reruns_of_one_seed_are_not_seed_noise(make_family):
     assert seed_cells(same) == []
     unknown = same.assign_coords(seed=("run", np.full(4, np.nan)))
     assert len(seed_cells(unknown)) == 2
+    assert "Seeds are not recorded" in str(collapse_report(unknown, offset="zero").verdict)
+    assert "Seeds are not recorded" not in str(collapse_report(make_family(), offset=1.0).verdict)
 
 
 def test_largest_matched_group_prefers_sizes_over_runs(make_family):

@@ -231,7 +231,7 @@ def collapse_report(
         outside=sizes_outside(sizes),
         mixed=tuple(dict.fromkeys(control_labels(ell))),
         spread_half=_at(width_of, HALF),
-        notes=_offset_notes(kept, chosen),
+        notes=(*_seed_notes(kept), *_offset_notes(kept, chosen)),
     )
     return CollapseReport(
         curves=ell,
@@ -252,6 +252,14 @@ def collapse_report(
 
 def _at(curve: xr.DataArray, share: float) -> float:
     return float(curve.sel(progress=share, method="nearest"))
+
+
+def _seed_notes(curves: xr.DataArray) -> tuple[str, ...]:
+    """Say when seed noise rests on runs whose seed nobody recorded."""
+    seeds = curves["seed"].to_numpy()
+    if not any(np.isnan(seeds[rows]).any() for rows in seed_cells(curves)):
+        return ()
+    return ("Seeds are not recorded: runs alike in all that is recorded count as repeats.",)
 
 
 def _offset_notes(curves: xr.DataArray, offset: OffsetEstimate) -> tuple[str, ...]:
