@@ -45,6 +45,7 @@ class Controls:
 
     def __init__(self, model: ExplorerModel) -> None:
         self.model = model
+        self._track_shown: tuple[str, dict[str, float | None]] | None = None
         self.offset, self.offset_twin = self._offset_slider(), self._offset_slider()
         self.no_offset = self._button("No offset", "zero")
         self.fitted = self._button("Fitted L₀", "fit")
@@ -61,12 +62,12 @@ class Controls:
         self.smoothing = pmui.FloatSlider.from_param(
             model.param.smoothing,
             **_PLAIN,
-            label="Smoothing, % of run",
+            label="Smoothing, share of the run",
             start=0,
             end=LARGEST_SMOOTHING,
             step=0.005,
             size="small",
-            format=CustomJSTickFormatter(code="return (100 * tick).toFixed(1)"),
+            format="0.0 %",
             **_WIDE,
         )
         self.colour = pmui.Select.from_param(
@@ -191,12 +192,13 @@ class Controls:
             "K": track.stretch,
         }
         marks = [{"value": place, "label": text} for place, text in track.marks()]
+        # A formatter is silent until the browser has compiled it: a new one only for a new track.
+        if self._track_shown != (code, args):
+            self._track_shown = (code, args)
+            for slider in (self.offset, self.offset_twin):
+                slider.format = CustomJSTickFormatter(code=code, args=args)
         for slider in (self.offset, self.offset_twin):
-            slider.param.update(
-                format=CustomJSTickFormatter(code=code, args=args),
-                marks=marks,
-                sx=self._rail(),
-            )
+            slider.param.update(marks=marks, sx=self._rail())
         if estimate is None:
             text = f'<span class="small">{fmt.escape(self.model.fit_problem)}</span>'
         else:

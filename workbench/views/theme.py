@@ -150,6 +150,8 @@ TABLE_CSS = """
 .tabulator .tabulator-row:hover,.tabulator .tabulator-row.tabulator-selected{
   background:var(--wb-pick)!important}
 .tabulator .tabulator-cell{padding:7px 10px!important;border:0!important;color:var(--wb-ink)}
+.tabulator .tabulator-header .tabulator-col .tabulator-col-title{
+ white-space:normal !important;text-overflow:clip !important}
 .tabulator .tabulator-header,.tabulator .tabulator-header .tabulator-col{
   background:transparent!important;border-right:0!important;color:var(--wb-muted)!important;
   font-size:12px}
