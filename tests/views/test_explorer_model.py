@@ -194,3 +194,14 @@ def test_excess_loss_is_compared_where_the_entropy_is_known(make_family):
 def test_text_coordinates_make_schema_runs():
     empty = make_runs({"run_id": []}, {"step": [], "eval_loss": []}, row_size=[])
     assert empty.sizes["run"] == 0
+
+
+def test_the_fitted_offset_comes_first_only_where_it_brings_the_curves_together(make_family):
+    runs = make_family(noise=1e-4)
+    assert ExplorerModel(runs).offset == "fit"
+    x = np.tile(np.arange(1, 201) / 200, runs.sizes["run"])
+    order = np.repeat(np.argsort(np.argsort(runs["model_size"].to_numpy())), 200)
+    bent = runs.assign(eval_loss=("obs", runs["eval_loss"].to_numpy() + 0.05 * order * x * (1 - x)))
+    model = ExplorerModel(bent)
+    assert model.track.identified
+    assert model.offset == "zero"

@@ -28,7 +28,8 @@ from workbench.collapse import (
     two_normalisations,
 )
 from workbench.collapse.compared import LATEST_START
-from workbench.curves import POINTS, XAxis, final_loss, is_complete, smooth, x_scale
+from workbench.collapse.kernels import excess_spread
+from workbench.curves import POINTS, XAxis, final_loss, is_complete, normalize_by, smooth, x_scale
 from workbench.errors import ArgumentError, DataError
 from workbench.schema import OPEN_STATUSES, LossName, take_runs
 from workbench.views.browser_columns import colour_choices, x_axes
@@ -39,6 +40,8 @@ View = Literal["Raw", "Normalised", "Residual"]
 VIEWS: tuple[View, ...] = ("Raw", "Normalised", "Residual")
 EVERYTHING, OWN = "All runs", "Own selection"
 LARGEST_SMOOTHING = 0.1
+_CLEARLY = 0.5
+"""Share of the relative spread without offset that the fitted offset must reach to come first."""
 
 
 class ExplorerModel(param.Parameterized):
@@ -404,8 +407,21 @@ class ExplorerModel(param.Parameterized):
         return offset_track(float(final_loss(curves.isel(run=done)).min()), estimate)
 
     def _default_offset(self) -> Literal["fit", "zero"]:
-        """Start at the fitted L0 where the data pin it down, else without an offset."""
-        return "fit" if self.track.identified else "zero"
+        """Start at the fitted L0 where it is pinned down and brings the curves together."""
+        estimate = self.track.estimate
+        if estimate is None or not self.track.identified:
+            return "zero"
+        curves = self.curves()
+        curves = curves.isel(run=np.flatnonzero(is_complete(curves)))
+        late = curves["progress"].to_numpy() >= WINDOW_START
+
+        def apart(offset: float) -> float:
+            return excess_spread(normalize_by(curves, offset=offset).to_numpy()[:, late])
+
+        try:
+            return "fit" if apart(estimate.value) < _CLEARLY * apart(0.0) else "zero"
+        except DataError:  # a run ends below the fitted L0
+            return "zero"
 
     def _place_offset(self) -> None:
         """Put the handle where the offset, as the user gave it, now lies on the track."""
