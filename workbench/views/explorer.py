@@ -160,11 +160,10 @@ class Explorer(pn.viewable.Viewer):
             stylesheets=[":host{display:none}@media(max-width:900px){:host{display:flex}}"],
             **_WIDE,
         )
-        top = pn.FlexBox(
+        top = pn.Row(
             self.controls.view,
             pn.pane.Bokeh(canvas.legend, margin=0),
-            align_items="center",
-            gap="8px 18px",
+            styles={"flex-wrap": "wrap", "gap": "8px 18px", "align-items": "center"},
             margin=(0, 0, 2, 0),
             **_WIDE,
         )
