@@ -160,10 +160,11 @@ class Explorer(pn.viewable.Viewer):
             stylesheets=[":host{display:none}@media(max-width:900px){:host{display:flex}}"],
             **_WIDE,
         )
-        top = pn.Row(
+        top = pn.FlexBox(
             self.controls.view,
             pn.pane.Bokeh(canvas.legend, margin=0),
-            styles={"flex-wrap": "wrap", "gap": "8px 18px", "align-items": "center"},
+            align_items="center",
+            gap="8px 18px",
             margin=(0, 0, 2, 0),
             **_WIDE,
         )
