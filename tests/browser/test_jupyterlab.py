@@ -95,6 +95,8 @@ def test_explorer_is_a_cell(chromium, lab, tmp_path):
         arg=before,
         timeout=20_000,
     )
+    for name in ("No offset", "Residual"):
+        page.get_by_role("button", name=name).first.wait_for(timeout=20_000)
     page.screenshot(path=gallery_file("jupyterlab", tmp_path))
     assert verdict.inner_text() != before
     assert said == []

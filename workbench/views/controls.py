@@ -28,10 +28,31 @@ _ONE_ROW, _SHORT, _LONG = 6, 7, 10
 _WIDE = {"sizing_mode": "stretch_width"}
 # The model's docstrings are for programmers: without this they become tooltips of the widgets.
 _PLAIN = {"description": ""}
+_OFFSET: dict[str, Any] = {
+    **_PLAIN,
+    "label": "Offset",
+    "start": 0,
+    "end": 1,
+    "step": 0.002,
+    "size": "small",
+    "track": False,
+    "tooltips": False,
+    "margin": (4, 14, 12, 14),
+    **_WIDE,
+}
 _LINK = """
 const control = source.data && source.data.value !== undefined ? source.data : source;
 target.data[name] = [control.value];
 engine.execute(target);
+"""
+# What a key asks of the controls, done in the browser: a round trip could undo a later move.
+_OBEY = """
+if (source.data.position.length) offset.data.value = source.data.position[0];
+if (source.data.view.length) view.data.value = source.data.view[0];
+"""
+_FITTED = """
+const { track } = JSON.parse(settled.data.json[0]);
+if (track.fitted !== null) offset.data.value = track.fitted;
 """
 
 
@@ -46,9 +67,11 @@ class Controls:
     def __init__(self, model: ExplorerModel) -> None:
         self.model = model
         self._track_shown: tuple[str, dict[str, float | None]] | None = None
-        self.offset, self.offset_twin = self._offset_slider(), self._offset_slider()
-        self.no_offset = self._button("No offset", "zero")
-        self.fitted = self._button("Fitted L₀", "fit")
+        self.offset = pmui.FloatSlider.from_param(model.param.position, **_OFFSET)
+        # The twin follows the slider in the browser alone: told by the server too, it would bring
+        # back a place that the reader has left meanwhile.
+        self.offset_twin = pmui.FloatSlider(value=model.position, **_OFFSET)
+        self.no_offset, self.fitted = _button("No offset"), _button("Fitted L₀")
         self.offset_text = html(margin=(0, 10, 6, 10))
         self.divide = pmui.Switch.from_param(
             model.param.divide, **_PLAIN, label="Divide by final loss"
@@ -91,32 +114,6 @@ class Controls:
         self.refresh()
 
     # -- widgets ------------------------------------------------------------------------------
-
-    def _offset_slider(self) -> pmui.FloatSlider:
-        return pmui.FloatSlider.from_param(
-            self.model.param.position,
-            **_PLAIN,
-            label="Offset",
-            start=0,
-            end=1,
-            step=0.002,
-            size="small",
-            track=False,
-            tooltips=False,
-            margin=(4, 14, 12, 14),
-            **_WIDE,
-        )
-
-    def _button(self, text: str, offset: str) -> pmui.Button:
-        return pmui.Button(
-            label=text,
-            size="small",
-            variant="outlined",
-            margin=(0, 10, 6, 10),
-            sx={"textTransform": "none"},
-            on_click=lambda _: self.model.param.update(offset=offset),
-            **_WIDE,
-        )
 
     def _pills(self, name: str) -> pmui.CheckButtonGroup:
         return pmui.CheckButtonGroup.from_param(
@@ -239,7 +236,15 @@ class Controls:
         """Return the allowed labels of every filter as the one-row table the script reads."""
         return {name: [list(getattr(self.model, name))] for name in FILTERS}
 
-    def link(self, state: ColumnDataSource, allowed: ColumnDataSource, engine: CustomJS) -> None:
+    def link(
+        self,
+        engine: CustomJS,
+        *,
+        state: ColumnDataSource,
+        allowed: ColumnDataSource,
+        settled: ColumnDataSource,
+        commands: ColumnDataSource,
+    ) -> None:
         """Make every control act in the browser, without a round trip."""
         linked = {
             "position": self.offset,
@@ -255,6 +260,14 @@ class Controls:
             code = f'const name = "{name}";{_LINK}'
             widget.jslink(source, code={"value": code}, args={"engine": engine})
         self.offset.jslink(self.offset_twin, value="value", bidirectional=True)
+        self.no_offset.js_on_click(args={"offset": self.offset}, code="offset.data.value = 0")
+        self.fitted.js_on_click(args={"offset": self.offset, "settled": settled}, code=_FITTED)
+        obeying = {"offset": self.offset, "view": self.view}
+        pn.links.Callback(commands, code={"data": _OBEY}, args=obeying)
+
+    def place_twin(self) -> None:
+        """Put the twin where the slider is; for a page that is about to be built."""
+        self.offset_twin.value = self.model.position
 
     def panel(self) -> pn.Column:
         """Return the controls in their three groups."""
@@ -289,6 +302,17 @@ def _pill_grid(choices: Sequence[str]) -> dict[str, Any]:
         "gap": "4px",
     }
     return {**PILL_SX, **grid, "maxHeight": "170px", "overflowY": "auto"}
+
+
+def _button(text: str) -> pmui.Button:
+    return pmui.Button(
+        label=text,
+        size="small",
+        variant="outlined",
+        margin=(0, 10, 6, 10),
+        sx={"textTransform": "none"},
+        **_WIDE,
+    )
 
 
 def _group(*items: Any) -> pn.Column:

@@ -138,7 +138,13 @@ class Explorer(pn.viewable.Viewer):
             },
             standalone=standalone,
         )
-        self.controls.link(self._state, self._allowed, self.canvas.engine)
+        self.controls.link(
+            self.canvas.engine,
+            state=self._state,
+            allowed=self._allowed,
+            settled=self._settled,
+            commands=self.canvas.sources["commands"],
+        )
 
     def _build_cards(self) -> None:
         canvas = self.canvas
@@ -160,11 +166,10 @@ class Explorer(pn.viewable.Viewer):
             stylesheets=[":host{display:none}@media(max-width:900px){:host{display:flex}}"],
             **_WIDE,
         )
-        top = pn.FlexBox(
+        top = pn.Row(
             self.controls.view,
             pn.pane.Bokeh(canvas.legend, margin=0),
-            align_items="center",
-            gap="8px 18px",
+            styles={"flex-wrap": "wrap", "gap": "8px 18px", "align-items": "center"},
             margin=(0, 0, 2, 0),
             **_WIDE,
         )
@@ -189,7 +194,6 @@ class Explorer(pn.viewable.Viewer):
         model.param.watch(self._moved, ["position"])
         self.table.on_click(self._row_clicked)
         self.canvas.sources["chosen"].on_change("data", self._tapped)
-        self.canvas.sources["keys"].on_change("data", self._key_pressed)
         self.undo.on_click(lambda _: model.undo_filter())
         self.everything.on_click(lambda _: model.show_all())
 
@@ -220,6 +224,7 @@ class Explorer(pn.viewable.Viewer):
         colours = colour_choices(model.table)
         content = {
             "filters": list(FILTERS),
+            "views": list(VIEWS),
             "theme": script_theme(model.table, colours),
             "colourings": {name: {"title": colour_title(name)} for name in colours},
             "axes": x_axes(model.table),
@@ -329,15 +334,6 @@ class Explorer(pn.viewable.Viewer):
         name = str(self.table.value["Run"].iloc[event.row])
         self.model.chosen = [] if [name] == self.model.chosen else [name]
 
-    def _key_pressed(self, _attr: str, _old: Any, new: dict[str, list[Any]]) -> None:
-        key = str(new["key"][0])
-        if key == "Escape":
-            self.model.chosen = []
-        elif key in ("l", "L") and self.model.track.estimate is not None:
-            self.model.offset = "fit"
-        elif key in ("1", "2", "3"):
-            self.model.view = VIEWS[int(key) - 1]
-
     def _theme_changed(self, event: Any) -> None:
         self._dark = bool(event.new)
         self.normalisations.show(self.model.normalisations(), dark=self._dark)
@@ -362,15 +358,15 @@ class Explorer(pn.viewable.Viewer):
 
     def __panel__(self) -> pn.viewable.Viewable:
         self._watch_store()
+        self.controls.place_twin()
         controls = pn.Column(
             self.controls.panel(), width=300, margin=0, styles={"flex": "0 0 300px"}
         )
-        body = pn.FlexBox(
+        body = pn.Row(
             controls,
             pn.Column(self.main, styles={"flex": "1 1 420px"}, min_width=320, margin=0, **_WIDE),
-            flex_wrap="wrap",
-            align_items="flex-start",
-            gap="0",
+            styles={"flex-wrap": "wrap", "align-items": "flex-start"},
+            margin=0,
             **_WIDE,
         )
         frame = {**css_variables("dark" if self._dark else "light"), "background": "var(--wb-bg)"}
@@ -408,6 +404,7 @@ class Explorer(pn.viewable.Viewer):
         dark = {"dark": [self._dark]}
         self._state.data = dict(self.controls.state_columns() | dark)
         self._allowed.data = dict(self.controls.allowed_columns())
+        self.controls.place_twin()
         return page
 
     def servable(self, *args: Any, **kwargs: Any) -> pn.viewable.Viewable:

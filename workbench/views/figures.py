@@ -76,7 +76,7 @@ def build_canvas(tables: dict[str, ColumnDataSource], *, standalone: bool) -> Ca
     curves, below = _curve_figure(sources), _statistic_figure(sources)
     verdict, legend, note = _text_pane(), _text_pane(flex="1 1 420px"), _text_pane()
     chosen = ColumnDataSource({"run_id": []})
-    keys = ColumnDataSource({"key": [""], "count": [0]})
+    commands = ColumnDataSource({"position": [], "view": []})
     grids = [*curves.ygrid, *below.ygrid]
     args: dict[str, Any] = {
         **sources,
@@ -87,7 +87,7 @@ def build_canvas(tables: dict[str, ColumnDataSource], *, standalone: bool) -> Ca
         "legend": legend,
         "note": note,
         "chosen": chosen,
-        "keys": keys,
+        "commands": commands,
         "grids": grids,
         "standalone": standalone,
     }
@@ -99,9 +99,8 @@ def build_canvas(tables: dict[str, ColumnDataSource], *, standalone: bool) -> Ca
     for edge in ("start", "end"):
         curves.x_range.js_on_change(edge, engine)
     curves.js_on_event("tap", engine)
-    return Canvas(
-        curves, below, verdict, legend, note, sources | {"chosen": chosen, "keys": keys}, engine
-    )
+    links = {"chosen": chosen, "commands": commands}
+    return Canvas(curves, below, verdict, legend, note, sources | links, engine)
 
 
 def _empty(columns: str) -> ColumnDataSource:

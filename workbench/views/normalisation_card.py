@@ -39,7 +39,12 @@ class NormalisationCard:
         ]
         self.panel = pn.Column(
             self.sentence,
-            pn.FlexBox(*panes, gap="8px 24px", sizing_mode="stretch_width", margin=0),
+            pn.Row(
+                *panes,
+                styles={"flex-wrap": "wrap", "gap": "8px 24px"},
+                sizing_mode="stretch_width",
+                margin=0,
+            ),
             sizing_mode="stretch_width",
             visible=False,
         )

@@ -403,14 +403,23 @@ function tap(args, event) {
   args.chosen.data = { run_id: best === null ? [] : [runs.run_id[best]] };
 }
 
-// One-letter commands, on the page only: in a notebook these keys belong to the notebook.
+// One-letter commands, on the page only: in a notebook these keys belong to the notebook. They act
+// on the controls here; the server hears of them as of any other move of a control.
 function listenToKeys(args) {
   if (!args.standalone || memory.listening) return;
   memory.listening = true;
   document.addEventListener("keydown", (event) => {
     const target = event.composedPath()[0], typing = /^(text|search|number)$/.test(target.type ?? "");
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (["1", "2", "3", "l", "L", "Escape"].includes(event.key))
-      args.keys.data = { key: [event.key], count: [args.keys.data.count[0] + 1] };
+    obey(args, event.key.toLowerCase());
   });
+}
+
+function obey(args, key) {
+  const { track, views } = readState(args);
+  const give = (command) =>
+    args.commands.setv({ data: { position: [], view: [], ...command } }, QUIET);
+  if (key === "escape" && args.chosen.data.run_id.length) args.chosen.data = { run_id: [] };
+  if (key === "l" && track.fitted !== null) give({ position: [track.fitted] });
+  if (views[Number(key) - 1]) give({ view: [views[Number(key) - 1]] });
 }
