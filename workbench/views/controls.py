@@ -61,6 +61,17 @@ def html(text: str = "", **options: Any) -> pn.pane.HTML:
     return pn.pane.HTML(text, stylesheets=[TEXT_CSS], **{"margin": 0, **_WIDE, **options})
 
 
+def wrapping_row(*items: Any, gap: str = "0", **options: Any) -> pn.Column:
+    """Return items side by side, on further lines where the page is narrow.
+
+    A ``Row`` would demand the sum of its items' least widths, a ``FlexBox`` loses items in
+    JupyterLab when their components load late.
+    """
+    styles = {"flex-direction": "row", "flex-wrap": "wrap", "gap": gap}
+    styles |= options.pop("styles", {})
+    return pn.Column(*items, styles=styles, **{"margin": 0, **_WIDE, **options})
+
+
 class Controls:
     """Widgets over an `ExplorerModel`; options follow the data."""
 

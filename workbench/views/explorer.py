@@ -28,7 +28,7 @@ from workbench.views.browser_columns import (
     script_theme,
     x_axes,
 )
-from workbench.views.controls import FILTER_NAMES, LOSS_NAMES, Controls, html
+from workbench.views.controls import FILTER_NAMES, LOSS_NAMES, Controls, html, wrapping_row
 from workbench.views.explorer_model import VIEWS, ExplorerModel
 from workbench.views.figures import build_canvas
 from workbench.views.normalisation_card import NormalisationCard
@@ -166,12 +166,12 @@ class Explorer(pn.viewable.Viewer):
             stylesheets=[":host{display:none}@media(max-width:900px){:host{display:flex}}"],
             **_WIDE,
         )
-        top = pn.Row(
+        top = wrapping_row(
             self.controls.view,
             pn.pane.Bokeh(canvas.legend, margin=0),
-            styles={"flex-wrap": "wrap", "gap": "8px 18px", "align-items": "center"},
+            gap="8px 18px",
+            styles={"align-items": "center"},
             margin=(0, 0, 2, 0),
-            **_WIDE,
         )
         plots = [
             pn.pane.Bokeh(m, margin=0, **_WIDE) for m in (canvas.figure, canvas.below, canvas.note)
@@ -362,12 +362,10 @@ class Explorer(pn.viewable.Viewer):
         controls = pn.Column(
             self.controls.panel(), width=300, margin=0, styles={"flex": "0 0 300px"}
         )
-        body = pn.Row(
+        body = wrapping_row(
             controls,
             pn.Column(self.main, styles={"flex": "1 1 420px"}, min_width=320, margin=0, **_WIDE),
-            styles={"flex-wrap": "wrap", "align-items": "flex-start"},
-            margin=0,
-            **_WIDE,
+            styles={"align-items": "flex-start"},
         )
         frame = {**css_variables("dark" if self._dark else "light"), "background": "var(--wb-bg)"}
         return pmui.Column(

@@ -10,7 +10,7 @@ from bokeh.models import ColumnDataSource, Range1d
 from bokeh.plotting import figure
 
 from workbench.collapse import Normalisation, comparison_sentence, replicate_cells
-from workbench.views.controls import html
+from workbench.views.controls import html, wrapping_row
 from workbench.views.figures import small_figure
 from workbench.views.format import percent_two_digits
 from workbench.views.theme import PALETTES, TOKENS, Mode
@@ -39,12 +39,7 @@ class NormalisationCard:
         ]
         self.panel = pn.Column(
             self.sentence,
-            pn.Row(
-                *panes,
-                styles={"flex-wrap": "wrap", "gap": "8px 24px"},
-                sizing_mode="stretch_width",
-                margin=0,
-            ),
+            wrapping_row(*panes, gap="8px 24px"),
             sizing_mode="stretch_width",
             visible=False,
         )
