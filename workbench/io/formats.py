@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from workbench.errors import ArgumentError
 from workbench.io.canonical import (
     read_netcdf,
@@ -14,28 +11,8 @@ from workbench.io.canonical import (
     sniff_store,
     sniff_zarr,
 )
-from workbench.io.result import Parsed, Source
+from workbench.io.result import Format, Source
 from workbench.io.tidy import read_csv, read_tidy, sniff_csv, sniff_tidy
-
-
-@dataclass(frozen=True)
-class Format:
-    """A log format.
-
-    Parameters
-    ----------
-    name : str
-        As given to ``--format``.
-    sniff : callable of Source -> bool
-        Tells by the content whether a source is in this format.
-    read : callable of Source -> Parsed
-        Reads one; `DataError` when it cannot.
-    """
-
-    name: str
-    sniff: Callable[[Source], bool]
-    read: Callable[[Source], Parsed]
-
 
 FORMATS: dict[str, Format] = {
     format.name: format

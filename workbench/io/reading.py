@@ -10,8 +10,9 @@ import numpy as np
 import xarray as xr
 
 from workbench.errors import ArgumentError, DataError
-from workbench.io.formats import FORMATS, Format, format_of, named_format
+from workbench.io.formats import FORMATS, format_of, named_format
 from workbench.io.result import (
+    Format,
     ImportedRun,
     MappingReport,
     Parsed,
@@ -51,8 +52,7 @@ def read(
     source : path
         File, or folder; in a folder a curve without a name of its own is named after its file.
     format : str
-        ``auto`` looks at the content; else one of ``netcdf``, ``store``, ``zarr``,
-        ``tidy``, ``csv``.
+        ``auto`` looks at the content; else a name among ``workbench.io.FORMATS``.
     settings : mapping of str to str
         Run coordinates to fill or override, for every run; ``total_steps=last`` says that the
         last logged step is the planned end.

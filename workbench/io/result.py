@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypedDict
 
@@ -82,6 +84,9 @@ class Parsed:
     notes: tuple[str, ...] = ()
 
 
+HEAD_BYTES = 1 << 16
+
+
 @dataclass(frozen=True)
 class Source:
     """One thing to read: its path and the name to give a run that has none of its own."""
@@ -91,3 +96,36 @@ class Source:
 
     def __str__(self) -> str:
         return str(self.path)
+
+    @cached_property
+    def head(self) -> bytes:
+        """The first 64 KiB of a file, for tests of its content; empty for a folder."""
+        try:
+            with self.path.open("rb") as file:
+                return file.read(HEAD_BYTES)
+        except OSError:
+            return b""
+
+    @cached_property
+    def head_text(self) -> str:
+        """The head as text; what is not UTF-8 is replaced. Empty for binary content."""
+        return "" if b"\0" in self.head else self.head.decode("utf-8", errors="replace")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A log format.
+
+    Parameters
+    ----------
+    name : str
+        As given to ``--format``.
+    sniff : callable of Source -> bool
+        Tells by the content whether a source is in this format.
+    read : callable of Source -> Parsed
+        Reads one; `DataError` when it cannot.
+    """
+
+    name: str
+    sniff: Callable[[Source], bool]
+    read: Callable[[Source], Parsed]

@@ -1,0 +1,3 @@
+"""One module per log format of other tools; each offers a ``FORMAT``."""
+
+from __future__ import annotations
