@@ -92,7 +92,7 @@ class RunLog:
             Steps that are no whole number from 0 are counted as left out.
         """
         given, logged = np.asarray(steps, np.float64), np.asarray(values, np.float64)
-        usable = (given >= 0) & (given < _STEP_LIMIT) & (given % 1 == 0)  # False for NaN
+        usable = (given >= 0) & (given < _STEP_LIMIT) & (np.floor(given) == given)  # no NaN
         if not usable.all():
             self.leave_out("record without a usable step", int((~usable).sum()))
             given, logged = given[usable], logged[usable]
