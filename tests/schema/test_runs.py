@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +10,7 @@ from hypothesis import strategies as st
 
 from workbench.errors import ArgumentError, DataError
 from workbench.schema import (
+    RUN_FIELDS,
     concat_runs,
     conform,
     iter_runs,
@@ -78,6 +82,33 @@ def test_derived_coordinates_follow_from_recorded_ones():
     assert float(runs.tpp[0]) == 20
     assert float(runs.tau[0]) == pytest.approx(1 / (0.5 * 0.1 * 50))
     assert float(runs.compute_total[0]) == 6 * 100 * 2000
+    assert runs.tpp.attrs["formula"] == "tokens_total / model_size"
+
+
+def test_every_formula_gives_what_derive_fills_in():
+    given = {"model_size": 100.0, "batch_size": 40.0, "total_steps": 50.0}
+    given |= {"peak_lr": 0.5, "weight_decay": 0.1}
+    full = conform(ragged([3], **{name: [value] for name, value in given.items()}))
+    values = {
+        name: float(full[name][0])
+        for name in RUN_FIELDS
+        if name in full and full[name].dtype.kind == "f"
+    }
+    derived = {name: field for name, field in RUN_FIELDS.items() if field.formula}
+    assert set(derived) >= {"tau", "tau_steps", "tpp", "tokens_total", "compute_total"}
+    for name, field in derived.items():
+        for side in re.split(r" = |, else |, rounded", field.formula):
+            if side:
+                result = product(side, values)
+                assert result == pytest.approx(values[name]), (name, side)
+
+
+def product(formula, values):
+    """Return what a formula of the schema's table gives: factors, over factors in brackets."""
+    above, _, below = formula.replace("(", "").replace(")", "").partition(" / ")
+    number = lambda word: values[word] if word in values else float(word)  # noqa: E731
+    parts = [math.prod(map(number, side.split(" * "))) for side in (above, below) if side]
+    return parts[0] / parts[1] if below else parts[0]
 
 
 def test_a_recorded_value_is_never_replaced():

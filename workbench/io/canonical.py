@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import xarray as xr
 
-from workbench.errors import DataError
+from workbench.io.foreign import foreign_library
+from workbench.io.netcdf import open_netcdf
 from workbench.io.result import Parsed, Source
 from workbench.schema import check_version, conform
 from workbench.store import open_store
@@ -25,7 +24,7 @@ def sniff_netcdf(source: Source) -> bool:
 
 def read_netcdf(source: Source) -> Parsed:
     """Read a NetCDF file of ragged runs."""
-    return _read(source, engine="netcdf4")
+    return _in_schema(source, open_netcdf(source.path))
 
 
 def sniff_zarr(source: Source) -> bool:
@@ -36,7 +35,14 @@ def sniff_zarr(source: Source) -> bool:
 def read_zarr(source: Source) -> Parsed:
     """Read a Zarr group of ragged runs."""
     consolidated = (source.path / ".zmetadata").is_file()
-    return _read(source, engine="zarr", chunks=None, consolidated=consolidated)
+    with (
+        foreign_library(source.path),
+        xr.open_dataset(
+            source.path, engine="zarr", chunks=None, consolidated=consolidated
+        ) as opened,
+    ):
+        runs = opened.load()
+    return _in_schema(source, runs)
 
 
 def sniff_store(source: Source) -> bool:
@@ -46,20 +52,15 @@ def sniff_store(source: Source) -> bool:
 
 def read_store(source: Source) -> Parsed:
     """Read every run of another store that has a loss."""
-    return Parsed(open_store(source.path).runs())
+    with foreign_library(source.path):
+        return Parsed(open_store(source.path).runs())
 
 
-def _read(source: Source, **options: Any) -> Parsed:
-    try:
-        with xr.open_dataset(source.path, **options) as opened:
-            check_version(dict(opened.attrs), source=str(source))
-            runs = _plain_text(opened.load())
-    except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
-        msg = f"{source} cannot be read: {error}. It is damaged or cut; export it again."
-        raise DataError(msg) from error
+def _in_schema(source: Source, runs: xr.Dataset) -> Parsed:
+    check_version(dict(runs.attrs), source=str(source))
     if not {"run", "obs"} <= set(runs.dims) or "row_size" not in runs.variables:
         conform(runs, source=str(source))  # says what is missing
-    return Parsed(runs)
+    return Parsed(_plain_text(runs))
 
 
 def _plain_text(runs: xr.Dataset) -> xr.Dataset:

@@ -86,7 +86,9 @@ _SCHEDULES = {
     "inverse-square-root": "inverse_sqrt",
     "none": "constant",
 }
-_SECRET = re.compile(r"(api_?key|password|passwd|secret|(auth|access|hf|hub)_token)$", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(api_?key|password|passwd|secret|(auth|access|hf|hub)_token)$", re.IGNORECASE
+)
 _LONGEST_TEXT = 500
 
 

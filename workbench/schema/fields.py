@@ -35,6 +35,8 @@ class Field:
         Numbers are stored as float64 with NaN for "not recorded", text with "".
     aliases : tuple of str
         Names other tools use for the same thing; readers map them to `name`.
+    formula : str
+        How `derive` fills it where it was not recorded; empty when it never does.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Field:
     long_name: str
     kind: Kind = "number"
     aliases: tuple[str, ...] = ()
+    formula: str = ""
 
 
 def _table(*fields: Field) -> dict[str, Field]:
@@ -57,15 +60,29 @@ RUN_FIELDS = _table(
         "parameters",
         "parameters N",
         aliases=("n_params", "num_params", "params", "parameters", "model_params", "N"),
+        formula="tokens_total / tpp",
     ),
     Field(
         "tau",
         "1",
         "AdamW timescale B/(ηλD), fraction of the run",
         aliases=("timescale",),
+        formula="tau_steps / total_steps = batch_size / (peak_lr * weight_decay * tokens_total)",
     ),
-    Field("tau_steps", "steps", "AdamW timescale 1/(ηλ)", aliases=("timescale_steps",)),
-    Field("tpp", "tokens/parameter", "tokens per parameter D/N", aliases=("tokens_per_param",)),
+    Field(
+        "tau_steps",
+        "steps",
+        "AdamW timescale 1/(ηλ)",
+        aliases=("timescale_steps",),
+        formula="1 / (peak_lr * weight_decay)",
+    ),
+    Field(
+        "tpp",
+        "tokens/parameter",
+        "tokens per parameter D/N",
+        aliases=("tokens_per_param",),
+        formula="tokens_total / model_size",
+    ),
     Field("schedule", "", "learning-rate schedule", "text", ("lr_schedule", "scheduler")),
     Field("seed", "1", "random seed"),
     Field("data_seed", "1", "seed of the data order"),
@@ -74,14 +91,22 @@ RUN_FIELDS = _table(
         "tokens",
         "planned training tokens D",
         aliases=("train_tokens", "total_tokens", "D"),
+        formula="batch_size * total_steps, else tpp * model_size",
     ),
     Field(
         "total_steps",
         "steps",
         "planned optimiser steps",
         aliases=("max_steps", "num_steps", "iterations", "num_iterations", "max_iters"),
+        formula="tokens_total / batch_size, rounded",
     ),
-    Field("batch_size", "tokens", "batch size B per optimiser step", aliases=("batch_tokens", "B")),
+    Field(
+        "batch_size",
+        "tokens",
+        "batch size B per optimiser step",
+        aliases=("batch_tokens", "B"),
+        formula="tokens_total / total_steps",
+    ),
     Field("peak_lr", "1", "peak learning rate η", aliases=("lr", "learning_rate", "max_lr")),
     Field("weight_decay", "1", "AdamW weight decay λ", aliases=("wd",)),
     Field("warmup_steps", "steps", "linear warm-up", aliases=("warmup",)),
@@ -92,7 +117,12 @@ RUN_FIELDS = _table(
     Field("beta2", "1", "Adam β2"),
     Field("width", "1", "model width", aliases=("d_model", "n_embd", "hidden_size")),
     Field("depth", "1", "layers", aliases=("n_layer", "num_layers", "layers")),
-    Field("compute_total", "FLOP", "training compute, 6ND unless recorded"),
+    Field(
+        "compute_total",
+        "FLOP",
+        "training compute, 6ND unless recorded",
+        formula="6 * model_size * tokens_total",
+    ),
     Field(
         "irreducible_loss",
         "nats/token",
@@ -146,11 +176,13 @@ def _canonical(name: str, fields: dict[str, Field]) -> str:
 
 
 def field_attrs(name: str) -> dict[str, str]:
-    """Return ``units`` and ``long_name`` of a known variable, an empty dict otherwise."""
+    """Return ``long_name``, ``units`` and ``formula`` of a known variable; an empty dict else."""
     field = RUN_FIELDS.get(name) or RECORD_FIELDS.get(name)
     if field is None:
         return {}
     attrs = {"long_name": field.long_name}
     if field.units:
         attrs["units"] = field.units
+    if field.formula:
+        attrs["formula"] = field.formula
     return attrs
