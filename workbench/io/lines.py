@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from workbench.errors import DataError
 from workbench.io.result import HEAD_BYTES, Source
-from workbench.io.runlog import RunLog
+from workbench.io.runlog import RunLog, usable_name
 
 LONGEST_LINE = 1 << 20
 OPENING_BYTES = 1 << 21
@@ -22,6 +23,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _RANK = re.compile(
     r"^ {0,3}(?:\[(?:rank|default)(?P<named>[0-9]+)\]:? ?|(?P<bare>[0-9]{1,5}):[ \t])"
 )
+_RANK_STARTS = frozenset(" [0123456789")
 _LABELLED = re.compile(r"^ {0,3}[0-9]{1,5}:[ \t]", re.MULTILINE)
 _PRODUCT = re.compile(r"[0-9]{1,18}(?: ?\* ?[0-9]{1,18}){1,7}")
 _LONGEST_BLOCK = 5_000
@@ -83,8 +85,9 @@ def ranked_line(line: str) -> tuple[int | None, str]:
     if "\x1b" in line:
         line = _COLOUR.sub("", line)
     # A progress bar rewrites its line: what stands after the last carriage return is what is seen.
-    line = line.rpartition("\r")[2]
-    prefix = _RANK.match(line)
+    if "\r" in line:
+        line = line.rpartition("\r")[2]
+    prefix = _RANK.match(line) if line[:1] in _RANK_STARTS else None
     if prefix is None:
         return None, line
     return int((prefix["named"] or prefix["bare"])[:9]), line[prefix.end() :]
@@ -131,48 +134,70 @@ def _plain(text: str) -> str:
     return text
 
 
-def number(text: str, unit: str = "") -> float | None:
-    """Return a number as console logs write it, such as ``1,327.5`` or ``394.95ms``.
-
-    Parameters
-    ----------
-    text : str
-        ``nan`` and ``inf``, in any case, are numbers.
-    unit : str
-        Taken off the end where it is there.
-
-    Returns
-    -------
-    float or None
-        None when it is no number.
-    """
+def number(text: str) -> float | None:
+    """Return a number as console logs write it, such as ``1,327.5``; None when it is none."""
     try:
-        return float(text.removesuffix(unit).replace(",", ""))
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        return float(text.replace(",", ""))
     except ValueError:
         return None
 
 
-def values_of(log: RunLog, texts: Mapping[str, str | None], unit: str = "") -> dict[str, float]:
-    """Return the numbers among named texts; others are counted as left out, None is absent.
+class Columns:
+    """Turns the named texts of a line into columns and numbers.
 
     Parameters
     ----------
     log : RunLog
         Told of what no number could be read from.
-    texts : mapping of str to str or None
-        Column and what stands in the log.
-    unit : str
-        As for `number`.
+    names : mapping of str to str
+        Column of each name in the log; others keep their own, up to `MOST_COLUMNS` of them.
+    units : mapping of str to str
+        Unit that ends the numbers of a name in the log.
     """
-    values: dict[str, float] = {}
-    for name, text in texts.items():
-        if text is not None:
-            value = number(text, unit)
+
+    def __init__(
+        self,
+        log: RunLog,
+        names: Mapping[str, str] = MappingProxyType({}),
+        units: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.log = log
+        self._known = names
+        self._units = units
+        self._names: dict[str, str] = {}
+
+    def take(self, texts: Iterable[tuple[str, str | None]]) -> dict[str, float]:
+        """Return the numbers by column; None is absent, what is no number is counted.
+
+        Parameters
+        ----------
+        texts : iterable of (str, str or None)
+            Name and number as the log writes them.
+        """
+        values: dict[str, float] = {}
+        for given, text in texts:
+            if text is None:
+                continue
+            name = self._names.get(given) or self._name(given)
+            if not name:
+                self.log.leave_out(f"value beyond the first {MOST_COLUMNS} columns")
+                continue
+            value = number(text.removesuffix(self._units.get(given, "")))
             if value is None:
-                log.leave_out("value that no number can be read from")
+                self.log.leave_out("value that no number can be read from")
             else:
                 values[name] = value
-    return values
+        return values
+
+    def _name(self, given: str) -> str:
+        if len(self._names) >= MOST_COLUMNS:
+            return ""
+        self._names[given] = self._known.get(given) or usable_name(given)
+        return self._names[given]
 
 
 def literal(text: str) -> float | str | bool | None:

@@ -7,23 +7,32 @@ belongs to. In ``log.txt`` every line does: ``250 val 6.54``, ``250 hella 0.25``
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from workbench.io.configs import take_config
-from workbench.io.lines import has_line, number, read_lines, values_of
+from workbench.io.lines import Columns, has_line, number, read_lines
 from workbench.io.readers.nanogpt import PARAMETERS
 from workbench.io.result import Format, Parsed, Source
 from workbench.io.runlog import RunLog, parsed
 
-_STEP = re.compile(
-    r"step +([0-9]+) \| loss: (\S+)(?: \| lr:? (\S+))?(?: \| norm: (\S+))?"
-    r"(?: \| dt: (\S+?)ms)?(?: \| tok/sec: (\S+))?\s*"
-)
-_EVAL = re.compile(r"(?:validation loss: |HellaSwag accuracy: [0-9]+/[0-9]+=)(\S+)\s*")
+_STEP = re.compile(r"step +([0-9]+) \| (loss: .*)")
+_EVAL = re.compile(r"(validation loss|HellaSwag accuracy): (?:[0-9]+/[0-9]+=)?(\S+)\s*")
 _FILE = re.compile(r"([0-9]+) (val|train|hella) (\S+)\s*")
 _STARTS = re.compile(r"^step +[0-9]+ \| loss: \S+ \| ", re.MULTILINE)
 _FILE_STARTS = re.compile(r"\A(?:[0-9]+ (?:val|train|hella) [0-9.a-z]+\n)+")
 _BATCH = re.compile(r"total desired batch size: ([0-9,]+)\s*")
-_COLUMNS = {"val": "eval_loss", "train": "train_loss", "hella": "hellaswag_accuracy"}
+_COLUMNS = {
+    "loss": "train_loss",
+    "lr": "learning_rate",
+    "norm": "grad_norm",
+    "dt": "step_time_ms",
+    "tok/sec": "tokens_per_second",
+    "validation loss": "eval_loss",
+    "HellaSwag accuracy": "hellaswag_accuracy",
+    "val": "eval_loss",
+    "train": "train_loss",
+    "hella": "hellaswag_accuracy",
+}
 
 
 def sniff(source: Source) -> bool:
@@ -45,6 +54,7 @@ def read(source: Source) -> Parsed:
         If it holds no record.
     """
     log = RunLog(source.name, source=str(source))
+    columns = Columns(log, _COLUMNS, {"dt": "ms"})
     waiting: dict[str, float] = {}
     config: dict[str, float] = {}
     sizes: dict[str, float] = {}
@@ -52,13 +62,12 @@ def read(source: Source) -> Parsed:
     for line in read_lines(source.path, log):
         if line.startswith("step ") and (found := _STEP.fullmatch(line)):
             last = float(found[1])
-            log.add(last, waiting | _step_values(log, found))
+            log.add(last, waiting | columns.take(_fields(found[2])))
             waiting = {}
         elif found := _EVAL.fullmatch(line):
-            name = "eval_loss" if line.startswith("v") else "hellaswag_accuracy"
-            waiting |= values_of(log, {name: found[1]})
+            waiting |= columns.take([(found[1], found[2])])
         elif found := _FILE.fullmatch(line):
-            log.add(float(found[1]), values_of(log, {_COLUMNS[found[2]]: found[3]}))
+            log.add(float(found[1]), columns.take([(found[2], found[3])]))
         elif found := PARAMETERS.match(line):
             sizes["decayed" if line.startswith("num d") else "other"] = number(found[1]) or 0.0
         elif found := _BATCH.fullmatch(line):
@@ -81,16 +90,10 @@ def _settle(log: RunLog, waiting: dict[str, float], last: float) -> None:
         waiting.clear()
 
 
-def _step_values(log: RunLog, found: re.Match[str]) -> dict[str, float]:
-    _, loss, rate, norm, time, speed = found.groups()
-    texts = {
-        "train_loss": loss,
-        "learning_rate": rate,
-        "grad_norm": norm,
-        "step_time_ms": time,
-        "tokens_per_second": speed,
-    }
-    return values_of(log, texts)
+def _fields(text: str) -> Iterator[tuple[str, str]]:
+    for field in text.split(" | "):
+        name, _, value = field.strip().partition(" ")  # "loss: 6.1", but "lr 6e-04"
+        yield name.removesuffix(":"), value
 
 
 FORMAT = Format("build-nanogpt", sniff, read)

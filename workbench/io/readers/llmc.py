@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 
-from workbench.io.lines import has_line, read_lines, values_of
+from workbench.io.lines import Columns, has_line, read_lines
 from workbench.io.result import Format, Parsed, Source
 from workbench.io.runlog import RunLog, parsed
 
 _LINE = re.compile(r"s:([0-9]+) (tel|trl|eval):(\S+)(?: lr:(\S+))?(?: norm:(\S+))?\s*")
 _STARTS = re.compile(r"^s:[0-9]+ (?:tel|trl|eval):", re.MULTILINE)
-_COLUMNS = {"tel": "eval_loss", "trl": "train_loss", "eval": "hellaswag_accuracy"}
+_COLUMNS = {
+    "tel": "eval_loss",
+    "trl": "train_loss",
+    "eval": "hellaswag_accuracy",
+    "lr": "learning_rate",
+    "norm": "grad_norm",
+}
 
 
 def sniff(source: Source) -> bool:
@@ -32,12 +38,12 @@ def read(source: Source) -> Parsed:
         If it holds no record.
     """
     log = RunLog(source.name, source=str(source))
+    columns = Columns(log, _COLUMNS)
     for line in read_lines(source.path, log):
         found = _LINE.fullmatch(line)
         if found:
             step, kind, value, rate, norm = found.groups()
-            texts = {_COLUMNS[kind]: value, "learning_rate": rate, "grad_norm": norm}
-            log.add(float(step), values_of(log, texts))
+            log.add(float(step), columns.take([(kind, value), ("lr", rate), ("norm", norm)]))
         elif line.strip():
             log.leave_out("line without a record of llm.c")
     return parsed([log])

@@ -7,11 +7,11 @@ as iterations; a line without any other has no loss. Perplexities are left out: 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from workbench.io.configs import take_config
-from workbench.io.lines import MOST_COLUMNS, has_line, number, read_lines, values_of
+from workbench.io.lines import Columns, has_line, number, read_lines
 from workbench.io.result import Format, Parsed, Source
 from workbench.io.runlog import RunLog, parsed, usable_name
 
@@ -25,11 +25,11 @@ _EVAL = re.compile(
     r"(?:^|[ \]])(?P<set>\w[\w.-]{0,60}) loss at"
     r" (?:iteration +(?P<step>[0-9]+)|the end of training)(?P<where>[^|]{0,80})\|(?P<values>.*)"
 )
-_VALUE = re.compile(r" *(\w[\w ()/.-]{0,60}): *(\S+) *")
 _ARGUMENT = re.compile(r" *([A-Za-z_]\w{0,80}) \.{2,} ?(.*)")
 _TRAIN_ITERATIONS = re.compile(r" *setting training iterations to ([0-9]+)\s*")
 _RANK_SIZE = re.compile(r"number of parameters on \(tensor, pipeline\) .*\(([0-9, ]+)\): ([0-9]+)")
 _UNIQUE_SIZE = re.compile(r"\bUNIQUE_PARAMS=([0-9]+)\b")
+_SECONDS = "elapsed time per iteration (s)"
 _COLUMNS = {
     "lm loss": "train_loss",
     "consumed samples": "samples",
@@ -38,7 +38,7 @@ _COLUMNS = {
     "global batch size": "batch_sequences",
     "grad norm": "grad_norm",
     "elapsed time per iteration (ms)": "step_time_ms",
-    "elapsed time per iteration (s)": "step_time_ms",
+    _SECONDS: "step_time_ms",
     "number of skipped iterations": "skipped_iterations",
     "number of nan iterations": "nan_iterations",
 }
@@ -81,7 +81,7 @@ class _Job:
         self._sizes: dict[str, float] = {}
         self._listing = False
         self._ends: dict[float, None] = {}
-        self._names: set[str] = set()
+        self._columns = Columns(log, _COLUMNS)
         self._last = 0.0
 
     def take(self, line: str) -> None:
@@ -101,20 +101,10 @@ class _Job:
             self._take_header(line)
 
     def _record(self, text: str) -> dict[str, float]:
-        values: dict[str, float] = {}
         # Ranks write to the same stream: what another one says may follow on the same line.
-        for field in text.partition("[Rank")[0].split("|"):
-            found = _VALUE.fullmatch(field)
-            if found is None:
-                continue
-            name = _COLUMNS.get(found[1], usable_name(found[1]))
-            if name not in self._names and len(self._names) >= MOST_COLUMNS:
-                self._log.leave_out(f"value beyond the first {MOST_COLUMNS} columns")
-                continue
-            self._names.add(name)
-            values |= values_of(self._log, {name: found[2]})
-            if found[1].endswith("(s)") and name in values:
-                values[name] *= 1000
+        values = self._columns.take(_fields(text.partition("[Rank")[0]))
+        if _SECONDS in text and "step_time_ms" in values:
+            values["step_time_ms"] *= 1000
         length = self._arguments.get("seq_length")
         if "samples" in values and "tokens" not in values and isinstance(length, float):
             values["tokens"] = values["samples"] * length
@@ -131,17 +121,12 @@ class _Job:
             name = f"final_{name}"
         elif where:
             name = f"{name}_{usable_name(where)}"
-        for field in found["values"].split("|"):
-            value = _VALUE.fullmatch(field)
-            if value is None or value[1].endswith("PPL"):
-                continue
-            kind = value[1].removesuffix(" value")
-            own = name if kind == "lm loss" else f"{name}_{usable_name(kind)}"
-            if own not in self._names and len(self._names) >= MOST_COLUMNS:
-                self._log.leave_out(f"value beyond the first {MOST_COLUMNS} columns")
-                continue
-            self._names.add(own)
-            self._log.add(step, values_of(self._log, {own: value[2]}))
+        texts = {}
+        for given, value in _fields(found["values"]):
+            if not given.endswith("PPL"):
+                kind = given.removesuffix(" value")
+                texts[name if kind == "lm loss" else f"{name}_{usable_name(kind)}"] = value
+        self._log.add(step, self._columns.take(texts.items()))
 
     def _take_argument(self, line: str) -> None:
         found = _ARGUMENT.fullmatch(line)
@@ -196,6 +181,13 @@ class _Job:
                 f"its {len(ranks)} model-parallel ranks hold {sum(ranks.values()):.0f} parameters, "
                 "shared ones counted more than once; give --set model_size=N"
             )
+
+
+def _fields(text: str) -> Iterator[tuple[str, str]]:
+    for field in text.split("|"):
+        name, mark, value = field.partition(": ")
+        if mark and name.strip():
+            yield name.strip(), value.strip()
 
 
 def _value(text: str) -> float | str | bool | None:

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from workbench.io.configs import take_config
-from workbench.io.lines import MOST_COLUMNS, has_line, literal, opening, read_lines, values_of
+from workbench.io.lines import Columns, has_line, literal, opening, read_lines
 from workbench.io.result import Format, Parsed, Source
 from workbench.io.runlog import RunLog, parsed
 
@@ -47,7 +47,7 @@ def read(source: Source) -> Parsed:
     listing = _listing(source)
     inside = False
     ends: dict[float, None] = {}
-    names: set[str] = set()
+    columns = Columns(log, _COLUMNS, {name: "ms" for name in _COLUMNS})
     for line in read_lines(source.path, log):
         found = _LINE.fullmatch(line) if line.startswith("step:") else None
         if listing and _IMPORT.match(line):
@@ -58,7 +58,7 @@ def read(source: Source) -> Parsed:
             inside = _RULE.match(line) is None
         elif found:
             ends[float(found[2])] = None
-            log.add(float(found[1]), _values(log, found[3], names))
+            log.add(float(found[1]), _values(columns, found[3]))
     if ends:
         log.settings["total_steps"] = list(ends)[-1]
     if len(ends) > 1:
@@ -67,18 +67,13 @@ def read(source: Source) -> Parsed:
     return parsed([log])
 
 
-def _values(log: RunLog, text: str, names: set[str]) -> dict[str, float]:
-    texts: dict[str, str | None] = {}
-    for field in text.split():
-        name, _, value = field.partition(":")
-        if name not in names and len(names) >= MOST_COLUMNS:
-            log.leave_out(f"value beyond the first {MOST_COLUMNS} columns")
-            continue
-        names.add(name)
-        texts[_COLUMNS.get(name, name)] = value
-    if "val_loss" in texts:  # the line of the training step has times of its own
-        texts = {f"{name}_at_eval" if name.endswith("_ms") else name: texts[name] for name in texts}
-    return values_of(log, texts, "ms")
+def _values(columns: Columns, text: str) -> dict[str, float]:
+    fields = (field.partition(":") for field in text.split())
+    values = columns.take((name, value) for name, _, value in fields)
+    if "val_loss" not in values:
+        return values
+    # The line of the training step has times of its own.
+    return {f"{name}_at_eval" if name.endswith("_ms") else name: values[name] for name in values}
 
 
 def _listing(source: Source) -> str:

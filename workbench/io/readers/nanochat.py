@@ -9,17 +9,17 @@ of their own.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from workbench.io.configs import take_config
 from workbench.io.lines import (
-    MOST_COLUMNS,
+    Columns,
     JsonBlock,
     has_line,
     literal,
     number,
     read_lines,
-    values_of,
 )
 from workbench.io.result import Format, Parsed, Source
 from workbench.io.runlog import RunLog, parsed
@@ -31,7 +31,6 @@ _STARTS = re.compile(
     r"^(?:step [0-9]+(?:/[0-9]+)? \([0-9.]+%\) \| loss: |Step [0-9]+ \| Validation bpb: )",
     re.MULTILINE,
 )
-_FIELD = re.compile(r"([a-z][a-z0-9_/ ]{0,30}): (\S+)")
 _TEXT_FIELDS = ("eta", "epoch")  # time left, and a position in the data
 _COLUMNS = {
     "loss": "train_loss",
@@ -97,16 +96,16 @@ class _Stages:
         self._waiting: list[tuple[float, dict[str, float]]] = []
         self._config: dict[str, Any] = {}
         self._block = JsonBlock()
-        self._columns: set[str] = set()
         self.log = RunLog(source.name, source=str(source))
+        self._columns = Columns(self.log, _COLUMNS, _UNITS)
 
     def take(self, line: str) -> None:
         """Take in one line."""
         if line.startswith("step ") and (found := _STEP.fullmatch(line)):
             self._enter("base" if found[2] else "mid", float(found[1]), found[2])
-            self.log.add(float(found[1]), self._fields(found[3]))
+            self.log.add(float(found[1]), self._columns.take(_fields(found[3])))
         elif line.startswith("Step ") and (found := _EVAL.fullmatch(line)):
-            values = values_of(self.log, {_COLUMNS[found[2]]: found[3]})
+            values = self._columns.take([(found[2], found[3])])
             # A step before the last one belongs to what starts with the next training step.
             if float(found[1]) >= self._last >= 0:
                 self.log.add(float(found[1]), values)
@@ -114,7 +113,9 @@ class _Stages:
                 self._waiting.append((float(found[1]), values))
         elif line.startswith("Step ") and (found := _TUNING.fullmatch(line)):
             self._enter("sft", float(found[1]), found[2])
-            self.log.add(float(found[1]), self._fields(f"loss: {found[3]} |{found[4]}"))
+            self.log.add(
+                float(found[1]), self._columns.take(_fields(f"loss: {found[3]} |{found[4]}"))
+            )
         else:
             self._take_header(line)
 
@@ -140,7 +141,7 @@ class _Stages:
                 self._logs[kind] = (
                     RunLog(name, source=str(self._source)) if self._logs else self.log
                 )
-            self.log = self._logs[kind]
+            self.log = self._columns.log = self._logs[kind]
         if self._config:
             take_config(self.log, self._config)
             self._config = {}
@@ -153,20 +154,6 @@ class _Stages:
         for step, values in self._waiting:
             self.log.add(step, values)
         self._waiting.clear()
-
-    def _fields(self, text: str) -> dict[str, float]:
-        values: dict[str, float] = {}
-        for field in text.split(" | "):
-            found = _FIELD.match(field.strip())
-            if found is None or found[1] in _TEXT_FIELDS:
-                continue
-            name = _COLUMNS.get(found[1], found[1])
-            if name not in self._columns and len(self._columns) >= MOST_COLUMNS:
-                self.log.leave_out(f"value beyond the first {MOST_COLUMNS} columns")
-                continue
-            self._columns.add(name)
-            values |= values_of(self.log, {name: found[2]}, _UNITS.get(found[1], ""))
-        return values
 
     def _take_header(self, line: str) -> None:
         if (block := self._block.take(line)) is not None:
@@ -184,6 +171,13 @@ class _Stages:
             self._config["total_batch_size"] = number(found[1])
         elif found := _OVERRIDE.fullmatch(line):
             self._config[found[1]] = literal(found[2])
+
+
+def _fields(text: str) -> Iterator[tuple[str, str]]:
+    for field in text.split("|"):
+        name, mark, value = field.strip().partition(": ")
+        if mark and name not in _TEXT_FIELDS:
+            yield name, value
 
 
 FORMAT = Format("nanochat", sniff, read)

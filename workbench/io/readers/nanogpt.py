@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from workbench.io.configs import take_config
-from workbench.io.lines import has_line, literal, number, read_lines, values_of
+from workbench.io.lines import Columns, has_line, literal, number, read_lines
 from workbench.io.result import Format, Parsed, Source
 from workbench.io.runlog import RunLog, parsed
 
@@ -45,20 +45,18 @@ def read(source: Source) -> Parsed:
         If it holds no record.
     """
     log = RunLog(source.name, source=str(source))
+    columns = Columns(log)
     config: dict[str, float | str] = {}
     sizes: dict[str, float] = {}
     in_config = False
     for line in read_lines(source.path, log):
         if line.startswith("iter ") and (found := _ITER.fullmatch(line)):
-            step, loss, time, mfu = found.groups()
-            texts = {"train_loss": loss, "step_time_ms": time, "mfu": mfu}
-            log.add(float(step), values_of(log, texts))
+            names = ("train_loss", "step_time_ms", "mfu")
+            log.add(float(found[1]), columns.take(zip(names, found.groups()[1:], strict=True)))
             in_config = False
         elif line.startswith("step ") and (found := _EVAL.fullmatch(line)):
-            step, train, held_out = found.groups()
-            log.add(
-                float(step), values_of(log, {"train_loss_estimate": train, "eval_loss": held_out})
-            )
+            texts = (("train_loss_estimate", found[2]), ("eval_loss", found[3]))
+            log.add(float(found[1]), columns.take(texts))
             in_config = False
         elif line.startswith("Overriding config with "):
             in_config = True

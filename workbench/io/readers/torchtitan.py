@@ -7,16 +7,16 @@ The lines carry a prefix of the logger, colours, and the rank; a validation is a
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from workbench.io.configs import take_config
 from workbench.io.lines import (
-    MOST_COLUMNS,
+    Columns,
     JsonBlock,
     has_line,
     number,
     read_ranked_lines,
-    values_of,
 )
 from workbench.io.result import Format, Parsed, Source
 from workbench.io.runlog import RunLog, parsed
@@ -39,7 +39,10 @@ _COLUMNS = {
     "mmemory": "memory_gib",  # as printed by versions of early 2025
     "tps": "tokens_per_second_per_device",
     "wps": "tokens_per_second_per_device",
+    "validation_loss": "eval_loss",
+    "validation_memory": "validation_memory_gib",
 }
+_UNITS = {"mfu": "%"}
 
 
 def sniff(source: Source) -> bool:
@@ -62,7 +65,7 @@ def read(source: Source) -> Parsed:
         If it holds no record.
     """
     log = RunLog(source.name, source=str(source))
-    block, names = JsonBlock(), set[str]()
+    block, columns = JsonBlock(), Columns(log, _COLUMNS, _UNITS)
     config: dict[str, Any] = {}
     only: tuple[int | None] | None = None
     for rank, line in read_ranked_lines(source.path, log):
@@ -73,7 +76,7 @@ def read(source: Source) -> Parsed:
         if only is not None and only[0] != rank:
             log.leave_out("line of another rank")
             continue
-        values = _values(log, found, names)
+        values = columns.take(_fields(found))
         if (values.get("train_loss", 0.0) < 0) or (values.get("eval_loss", 0.0) < 0):
             log.leave_out("line of a pipeline stage that does not know the loss")
             continue
@@ -83,19 +86,10 @@ def read(source: Source) -> Parsed:
     return parsed([log])
 
 
-def _values(log: RunLog, found: re.Match[str], names: set[str]) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for given, text in _FIELD.findall(found[3]):
-        name = _COLUMNS.get(given, given)
-        if found[1]:
-            name = "eval_loss" if name == "train_loss" else f"validation_{name}"
-        if name not in names and len(names) >= MOST_COLUMNS:
-            log.leave_out(f"value beyond the first {MOST_COLUMNS} columns")
-            continue
-        names.add(name)
-        plain = text.partition("GiB")[0] if name.endswith("memory_gib") else text
-        values |= values_of(log, {name: plain}, "%" if given == "mfu" else "")
-    return values
+def _fields(found: re.Match[str]) -> Iterator[tuple[str, str]]:
+    prefix = "validation_" if found[1] else ""
+    for name, text in _FIELD.findall(found[3]):
+        yield f"{prefix}{name}", text.partition("GiB(")[0]
 
 
 def _take_header(log: RunLog, line: str, block: JsonBlock, config: dict[str, Any]) -> None:
