@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -83,6 +85,41 @@ def test_damage_gives_a_result_or_a_clean_error(tmp_path_factory, case):
         assert sizes.sum() == len(steps) > 0
         for own in np.split(steps, np.cumsum(sizes)[:-1]):
             assert (np.diff(own) > 0).all()
+
+
+@pytest.mark.parametrize("name", CONSOLE_LOGS)
+def test_long_lines_of_repeated_pieces_take_no_time(tmp_path, name):
+    path = tmp_path / "run.log"
+    lines = CONSOLE_LOGS[name].splitlines()
+    size = 300_000
+    parts = [line * (size // max(len(line), 1)) for line in lines if line]
+    parts += [(word + " ") * (size // len(word)) for line in lines for word in line.split()[:3]]
+    parts += [line + " " * size + "x" for line in lines[-6:]]
+    path.write_text(CONSOLE_LOGS[name] + "\n".join(parts) + "\n")
+    began = time.process_time()
+    for format in FORMATS.values():
+        format.sniff(Source(path, "run"))
+    read(path, format=name)
+    per_megabyte = (time.process_time() - began) / (path.stat().st_size / 1e6)
+    assert per_megabyte < 1  # seconds; measured 0.01 to 0.05, and hours where a pattern backtracks
+
+
+@pytest.mark.parametrize("name", CONSOLE_LOGS)
+def test_memory_does_not_grow_with_lines_that_are_no_records(tmp_path, name):
+    path = tmp_path / "run.log"
+    noise = "[INFO] [config.py:991:print]   checkpoint_tag_validation_enabled  True\n" * 1_000
+    with path.open("w") as file:
+        file.write(CONSOLE_LOGS[name])
+        for _ in range(200):
+            file.write(noise)
+    source = Source(path, "run")
+    FORMATS[name].read(source)
+    tracemalloc.start()
+    FORMATS[name].read(source)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert path.stat().st_size > 14e6
+    assert peak < 7e6  # the opening is 2 MiB of it, decoded
 
 
 @pytest.mark.parametrize("name", CONSOLE_LOGS)

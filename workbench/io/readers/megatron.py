@@ -27,7 +27,9 @@ _EVAL = re.compile(
 )
 _ARGUMENT = re.compile(r" *([A-Za-z_]\w{0,80}) \.{2,} ?(.*)")
 _TRAIN_ITERATIONS = re.compile(r" *setting training iterations to ([0-9]+)\s*")
-_RANK_SIZE = re.compile(r"number of parameters on \(tensor, pipeline\) .*\(([0-9, ]+)\): ([0-9]+)")
+_RANK_SIZE = re.compile(
+    r"number of parameters on \(tensor, pipeline\) [a-z ]{0,40}\(([0-9, ]+)\): ([0-9]+)"
+)
 _UNIQUE_SIZE = re.compile(r"\bUNIQUE_PARAMS=([0-9]+)\b")
 _SECONDS = "elapsed time per iteration (s)"
 _COLUMNS = {

@@ -18,9 +18,7 @@ _LINE = re.compile(r"step:([0-9]+)/([0-9]+)((?: +[a-z]\w{0,40}:\S+)+)\s*")
 _STARTS = re.compile(r"^step:[0-9]+/[0-9]+ +(?:val_loss|train_loss|train_time):", re.MULTILINE)
 _IMPORT = re.compile(r"^(?:import \w|from \w[\w.]* import )", re.MULTILINE)
 _RULE = re.compile(r"^={40,}\s*$", re.MULTILINE)
-_SETTINGS = re.compile(
-    r"^class Hyperparameters\b[^\n]*\n((?:[ \t][^\n]*\n|[ \t]*\n)*)", re.MULTILINE
-)
+_SETTINGS = re.compile(r"^class Hyperparameters\b[^\n]*\n((?:[ \t][^\n]*\n|\n)*)", re.MULTILINE)
 _SETTING = re.compile(r"^[ \t]+([a-z]\w{0,60}) *: *\w+ *= *(\S[^\n]{0,300})$", re.MULTILINE)
 _COLUMNS = {"train_time": "train_time_ms", "step_avg": "step_avg_ms"}
 

@@ -26,7 +26,7 @@ _STARTS = re.compile(
     r"(?: - INFO - |^)(?:validate )?step: *[0-9]+ +loss: +\S+ +(?:\w+: *\S+ +){0,4}m?memory: ",
     re.MULTILINE,
 )
-_FIELD = re.compile(r"([a-zA-Z]\w{0,40}): *(\S+)")
+_FIELD = re.compile(r"\b([a-zA-Z]\w{0,40}): *(\S+)")
 _PLAN = re.compile(
     r"local batch size ([0-9]+), global batch size ([0-9]+),"
     r"(?: gradient accumulation steps ([0-9]+),)?"
