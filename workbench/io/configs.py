@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from workbench.io.runlog import RunLog, usable_name
@@ -90,6 +91,7 @@ _SECRET = re.compile(
     r"(api_?key|password|passwd|secret|(auth|access|hf|hub)_token)$", re.IGNORECASE
 )
 _LONGEST_TEXT = 500
+_MOST_SETTINGS = 2_000
 
 
 def take_config(log: RunLog, config: Mapping[str, Any]) -> None:
@@ -103,7 +105,10 @@ def take_config(log: RunLog, config: Mapping[str, Any]) -> None:
         As the trainer wrote it, nested or flat; values that are neither number nor short text are
         left out, as is what looks like a password or key.
     """
-    flat = dict(flatten(config))
+    flat = dict(islice(flatten(config), _MOST_SETTINGS + 1))
+    if len(flat) > _MOST_SETTINGS:
+        flat.popitem()
+        log.notes.append(f"only the first {_MOST_SETTINGS} settings of its config were taken")
     found = _meanings(flat, log.notes)
     plain = {name: value for name, value in flat.items() if not _SECRET.search(name)}
     for name, value in {**_known(plain), **found, **_own(plain, found)}.items():
@@ -181,7 +186,7 @@ def _batch_tokens(flat: Mapping[str, float | str], notes: list[str]) -> float | 
     tokens = _number(_first(flat, _STEP_TOKENS))
     length = _number(_first(flat, _SEQUENCE))
     total = _number(_first(flat, _STEP_SEQUENCES))
-    if total is not None and length is not None:
+    if total is not None and total > 0 and length is not None:
         return total * length
     each = _number(_first(flat, _PROCESS_SEQUENCES))
     if tokens is not None and (each is None or tokens >= (length or 0)):
