@@ -214,7 +214,7 @@ def _texts(events: EventLog, log: RunLog) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for tag, said in events.texts.items():
         if len(set(said)) > 1:
-            log.leave_out("text that changes in the run", len(said))
+            log.leave_out("text of a tag that varies", len(said))
             continue
         out |= _setting(tag.removesuffix("/text_summary"), said[0])
     return out
