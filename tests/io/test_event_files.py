@@ -10,17 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.io.event_bytes import (
+    DTYPES,
     block,
     event,
     f32,
     f64,
     frame,
     losses,
+    mutations,
     number,
+    rich,
     scalar,
     session_start,
     tensor,
-    varint,
     version,
 )
 from workbench.errors import DataError
@@ -87,24 +89,6 @@ def test_the_next_header_is_found_wherever_it_stands(noise, length, at):
     assert not len(header_positions(np.frombuffer(content[: HEADER - 1], np.uint8)))
 
 
-DTYPES = {
-    "float": (1, block(5, b"\0\0\x20\x40"), b"\0\0\x20\x40", 2.5),
-    "unpacked": (1, f32(5, 2.5), b"\0\0\x20\x40", 2.5),
-    "double": (2, f64(6, 0.1), b"\x9a\x99\x99\x99\x99\x99\xb9?", 0.1),
-    "int32": (3, block(7, varint(-7)), b"\xf9\xff\xff\xff", -7),
-    "uint8": (4, number(7, 200), b"\xc8", 200),
-    "int16": (5, number(7, -3), b"\xfd\xff", -3),
-    "int8": (6, number(7, -3), b"\xfd", -3),
-    "int64": (9, block(10, varint(1 << 40)), b"\0\0\0\0\0\1\0\0", 1 << 40),
-    "bool": (10, number(11, 1), b"\1", 1),
-    "bfloat16": (14, number(13, 0x4020), b"\x20\x40", 2.5),
-    "uint16": (17, number(7, 65535), b"\xff\xff", 65535),
-    "half": (19, number(13, 0x4100), b"\0\x41", 2.5),
-    "uint32": (22, number(16, 2**32 - 1), b"\xff\xff\xff\xff", 2**32 - 1),
-    "uint64": (23, number(17, 2**63), b"\0\0\0\0\0\0\0\x80", 2.0**63),
-}
-
-
 @pytest.mark.parametrize("name", DTYPES)
 def test_scalars_of_every_type_in_either_place(tmp_path, name, compiled):
     dtype, listed, inline, expected = DTYPES[name]
@@ -140,7 +124,7 @@ def test_what_is_no_scalar_is_counted_and_not_taken(tmp_path, compiled):
     log = read(tmp_path, content, compiled=compiled)
     assert log.tags == [b"loss"]
     assert values(log) == {3: 1.5}
-    assert log.left_out == Counter({"tensor that is no scalar": 8, "image": 1, "histogram": 1})
+    assert log.left_out == Counter({"tensor not of one number": 8, "image": 1, "histogram": 1})
 
 
 def test_texts_hyper_parameters_and_restarts(tmp_path, compiled):
@@ -193,7 +177,7 @@ def test_a_record_with_a_damaged_body_is_counted_and_the_next_is_read(tmp_path, 
     bad[20] ^= 4
     log = read(tmp_path, whole + bad + rest, compiled=compiled)
     assert list(values(log)) == [0, 1, 2, 3, 4, 6, 7]
-    assert log.left_out == {"record that does not match its checksum": 1}
+    assert log.left_out == {"record with a wrong checksum": 1}
     assert list(values(read(tmp_path, whole + bad, compiled=compiled))) == [0, 1, 2, 3, 4]
 
 
@@ -203,7 +187,7 @@ def test_reading_goes_on_behind_a_damaged_length(tmp_path, compiled, noise):
     bad[3] ^= 4
     log = read(tmp_path, whole + bad + noise + rest, compiled=compiled)
     assert list(values(log)) == [0, 1, 2, 3, 4, 6, 7]
-    assert log.left_out == {"damaged stretch of records": 1}
+    assert log.left_out == {"part of the file with damage": 1}
     last = len(whole) + len(bad) + len(noise) - 1
     assert f"bytes {len(whole)} to {last} are damaged" in log.notes[0]
 
@@ -271,7 +255,7 @@ def test_a_record_that_is_no_event_is_counted(tmp_path, compiled):
     content = version() + frame(b"\xff" * 30) + frame(b"\x2a\x7f") + losses([1])
     log = read(tmp_path, content, compiled=compiled)
     assert values(log) == {1: 1.0}
-    assert log.left_out == {"record that is no event": 2}
+    assert log.left_out == {"record beyond decoding": 2}
 
 
 def test_only_event_files_start_as_such():
@@ -280,46 +264,6 @@ def test_only_event_files_start_as_such():
     assert not starts_as_events(b"\1" + version()[1:])
     assert not starts_as_events(b"")
     assert not starts_as_events(frame(b"another use of the same frame"))
-
-
-def mutations(content: bytes, rng: np.random.Generator, count: int, *, most: int = 5):
-    for _ in range(count):
-        out = bytearray(content)
-        for _ in range(rng.integers(1, most + 1)):
-            at = int(rng.integers(0, max(len(out), 1)))
-            match rng.integers(0, 6):
-                case 0:
-                    out[at : at + 1] = bytes([rng.integers(0, 256)])
-                case 1:
-                    del out[at : at + int(rng.integers(1, 60))]
-                case 2:
-                    out[at:at] = rng.bytes(int(rng.integers(1, 60)))
-                case 3:
-                    out[at : at + 8] = rng.choice([b"\xff" * 8, b"\0" * 8, b"\x80" * 8])
-                case 4:
-                    out = out[:at]
-                case 5:
-                    out[at:at] = out[at : at + 100]
-        yield bytes(out)
-
-
-def rich() -> bytes:
-    """Return one of everything, for mutation."""
-    two = block(2, block(2, number(1, 2)))
-    return (
-        version()
-        + losses(range(6))
-        + b"".join(
-            event(
-                i, scalar("lr", 0.5), tensor("loss", dtype, listed), tensor("x", dtype, two, listed)
-            )
-            for i, (dtype, listed, _, _) in enumerate(DTYPES.values())
-        )
-        + session_start(3)
-        + event(
-            9, tensor("t", 7, block(8, b"text")), block(1, b"_hparams_/s") + block(9, b"\x0a\0")
-        )
-    )
 
 
 def test_both_scanners_agree_on_mutated_files(tmp_path):
@@ -349,7 +293,7 @@ def test_both_scanners_agree_on_records_that_are_mutated_under_a_right_checksum(
         content = version() + losses(range(3)) + b"".join(map(frame, mutated))
         one, other = (read(tmp_path, content, compiled=way) for way in (False, True))
         assert same(one, other)
-        assert "damaged stretch of records" not in one.left_out
+        assert "part of the file with damage" not in one.left_out
         found += len(one)
     assert found > 1000
 

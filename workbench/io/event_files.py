@@ -105,7 +105,7 @@ class _Reading:
         try:
             event = parse_event(record)
         except WireError:
-            self.log.left_out["record that is no event"] += 1
+            self.log.left_out["record beyond decoding"] += 1
             return
         self.log.take(event)
 
@@ -149,7 +149,7 @@ class _Reading:
             after = self.start + self.at + HEADER + length + 4
             header = self._bytes_at(after, HEADER)
             if len(header) < HEADER or _header_fits(header):
-                self.log.left_out["record that does not match its checksum"] += 1
+                self.log.left_out["record with a wrong checksum"] += 1
                 self._seek(after)
                 return True
         return self._resume(self.at + 1, "damaged")
@@ -174,7 +174,7 @@ class _Reading:
         return False
 
     def _say_damage(self, first: int, after: int) -> None:
-        self.log.left_out["damaged stretch of records"] += 1
+        self.log.left_out["part of the file with damage"] += 1
         if len(self.log.notes) < 5:
             self.log.notes.append(
                 f"{self.path}: bytes {first} to {after - 1} are damaged; what they held is lost"

@@ -42,7 +42,7 @@ _ELEMENTS = {
     22: ("<I", 16),
     23: ("<Q", 17),
 }
-_OTHER_KINDS = {3: "histogram", 4: "image", 5: "histogram", 6: "audio clip"}
+_OTHER_KINDS = {3: "histogram", 4: "image", 5: "histogram", 6: "clip of audio"}
 
 
 @dataclass(slots=True)
@@ -150,7 +150,7 @@ def _take_tensor(event: Event, tag: bytes, tensor: memoryview) -> None:
     if len(values) == 1:
         event.scalars.append((tag, values[0]))
     else:
-        event.left_out.append("tensor that is no scalar")
+        event.left_out.append("tensor not of one number")
 
 
 def _elements_of_shape(shape: memoryview) -> int:

@@ -92,7 +92,8 @@ class RunLog:
             Steps that are no whole number from 0 are counted as left out.
         """
         given, logged = np.asarray(steps, np.float64), np.asarray(values, np.float64)
-        usable = (given >= 0) & (given < _STEP_LIMIT) & (given % 1 == 0)  # False for NaN
+        with np.errstate(invalid="ignore"):  # of infinity there is no rest
+            usable = (given >= 0) & (given < _STEP_LIMIT) & (given % 1 == 0)  # False for NaN
         if not usable.all():
             self.leave_out("record without a usable step", int((~usable).sum()))
             given, logged = given[usable], logged[usable]
@@ -100,6 +101,10 @@ class RunLog:
             self._steps[name], self._values[name] = array("q"), array("d")
         self._steps[name].frombytes(given.astype(np.int64).tobytes())
         self._values[name].frombytes(logged.tobytes())
+
+    def columns(self) -> list[str]:
+        """Return the names under which values were added."""
+        return list(self._steps)
 
     def has(self, name: str) -> bool:
         """Tell whether a column of this canonical name has a finite value."""
@@ -229,8 +234,8 @@ def _column_names(given: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
 
 
 def last_of_each(
-    steps: NDArray[np.int64], values: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    steps: NDArray[Any], values: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Return steps sorted without repetition, and of the values of each the one that came last."""
     if len(steps) < 2 or (np.diff(steps) > 0).all():
         return steps, values

@@ -2,12 +2,23 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tests.io.event_bytes import block, event, losses, scalar, session_start, tensor, version
+from tests.io.event_bytes import (
+    block,
+    event,
+    losses,
+    mutations,
+    rich,
+    scalar,
+    session_start,
+    tensor,
+    version,
+)
 from workbench.errors import DataError
 from workbench.io import read
 from workbench.io.formats import format_of
@@ -53,7 +64,7 @@ def test_the_public_sample_agrees_with_the_table_beside_it(shared_logs):
     assert rows.count().sum() == 567
     table = rows.groupby("global_step", as_index=False).last()
     assert runs["step"].to_numpy().tolist() == table["global_step"].tolist()
-    assert "3 values of 'criteo_schedfree_s0_t1' logged again" in notes(result)
+    assert "2 values of 'criteo_schedfree_s0_t1' logged again" in notes(result)
     columns = {"train/loss": "train_loss", "validation/loss": "eval_loss"}
     for given in table.columns.drop("global_step"):
         values = runs[columns.get(given, given.replace("/", "_"))].to_numpy()
@@ -292,3 +303,18 @@ def test_files_without_a_curve_are_refused_in_one_paragraph(tmp_path, content, s
     with pytest.raises(DataError, match=said) as caught:
         read(path, format="tensorboard")
     assert "\n" not in str(caught.value)
+
+
+def test_mutated_files_give_runs_or_a_clean_error(tmp_path):
+    rng = np.random.default_rng(2)
+    content = rich()
+    outcomes: Counter[object] = Counter()
+    for changed in mutations(content, rng, 2500):
+        try:
+            runs = read(put(tmp_path, changed), format="tensorboard").runs
+            outcomes[runs.sizes["run"]] += 1
+        except DataError as error:
+            outcomes["refused" if "\n" not in str(error) else "more than a paragraph"] += 1
+    assert outcomes[1] > 1000
+    assert outcomes["refused"] > 20
+    assert not outcomes["more than a paragraph"]
