@@ -92,6 +92,7 @@ _SECRET = re.compile(
 )
 _LONGEST_TEXT = 500
 _MOST_SETTINGS = 2_000
+_DEEPEST = 32
 
 
 def take_config(log: RunLog, config: Mapping[str, Any]) -> None:
@@ -116,7 +117,12 @@ def take_config(log: RunLog, config: Mapping[str, Any]) -> None:
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float | str]]:
-    """Yield names and plain values of a nested config; levels are joined by dots."""
+    """Yield names and plain values of a nested config; levels are joined by dots.
+
+    What lies deeper than 32 levels is no setting, and is left out.
+    """
+    if prefix.count(".") > _DEEPEST:
+        return
     for key, value in config.items():
         name = f"{prefix}{key}"
         match value:

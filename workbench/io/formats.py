@@ -21,6 +21,7 @@ from workbench.io.readers import (
     nanogpt,
     torchtitan,
 )
+from workbench.io.readers import tensorboard, wandb_offline
 from workbench.io.result import Format, Source
 from workbench.io.tidy import read_csv, read_tidy, sniff_csv, sniff_tidy
 
@@ -38,6 +39,8 @@ FORMATS: dict[str, Format] = {
         build_nanogpt.FORMAT,
         torchtitan.FORMAT,
         megatron.FORMAT,
+        wandb_offline.FORMAT,
+        tensorboard.FORMAT,
         Format("tidy", sniff_tidy, read_tidy),
         Format("csv", sniff_csv, read_csv),
     )

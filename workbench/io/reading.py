@@ -97,7 +97,7 @@ def read(
 
 
 def _sources(path: Path, chosen: Format | None) -> Iterator[Source]:
-    own = Source(path, path.stem)
+    own = Source(path, path.resolve().name if path.is_dir() else path.stem)
     if path.is_file() or (format_of(own) if chosen is None else chosen.sniff(own)):
         yield own
         return
@@ -108,7 +108,9 @@ def _inside(folder: Path, root: Path, chosen: Format | None) -> Iterator[Source]
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
-        source = Source(path, path.relative_to(root).with_suffix("").as_posix())
+        below = path.relative_to(root)
+        # The dot in a folder's name begins no suffix: runs are called lr0.001 and lr0.002.
+        source = Source(path, (below if path.is_dir() else below.with_suffix("")).as_posix())
         fits = format_of(source) is not None if chosen is None else chosen.sniff(source)
         if path.is_dir() and not fits:
             if not path.is_symlink():

@@ -101,6 +101,17 @@ class RunLog:
         self._steps[name].frombytes(given.astype(np.int64).tobytes())
         self._values[name].frombytes(logged.tobytes())
 
+    def columns(self) -> list[str]:
+        """Return the names under which values were added."""
+        return list(self._steps)
+
+    def has(self, name: str) -> bool:
+        """Tell whether a column of this canonical name has a finite value."""
+        return any(
+            canonical_record_name(given) == name and bool(np.isfinite(values).any())
+            for given, values in self._values.items()
+        )
+
     def leave_out(self, what: str, count: int = 1) -> None:
         """Count something that is not imported; the report says how many of each.
 
@@ -122,7 +133,7 @@ class RunLog:
             ``step`` and the columns, under canonical names where the schema knows them.
         """
         series = {
-            name: _last_of_each(np.asarray(self._steps[name]), np.asarray(self._values[name]))
+            name: last_of_each(np.asarray(self._steps[name]), np.asarray(self._values[name]))
             for name in self._steps
         }
         steps = np.unique(np.concatenate([np.empty(0, np.int64), *(s for s, _ in series.values())]))
@@ -221,9 +232,10 @@ def _column_names(given: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
     return names
 
 
-def _last_of_each(
-    steps: NDArray[np.int64], values: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def last_of_each(
+    steps: NDArray[Any], values: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Return steps sorted without repetition, and of the values of each the one that came last."""
     if len(steps) < 2 or (np.diff(steps) > 0).all():
         return steps, values
     order = np.argsort(steps, kind="stable")
