@@ -11,6 +11,16 @@ from workbench.io.canonical import (
     sniff_store,
     sniff_zarr,
 )
+from workbench.io.readers import (
+    hf_trainer,
+    jsonl,
+    lightning_csv,
+    neptune,
+    parquet,
+    pickles,
+    wandb_csv,
+    wandb_json,
+)
 from workbench.io.result import Format, Source
 from workbench.io.tidy import read_csv, read_tidy, sniff_csv, sniff_tidy
 
@@ -20,8 +30,16 @@ FORMATS: dict[str, Format] = {
         Format("netcdf", sniff_netcdf, read_netcdf),
         Format("store", sniff_store, read_store),
         Format("zarr", sniff_zarr, read_zarr),
+        hf_trainer.FORMAT,
+        wandb_json.FORMAT,
+        pickles.FORMAT,
+        neptune.FORMAT,
+        wandb_csv.FORMAT,
+        lightning_csv.FORMAT,
         Format("tidy", sniff_tidy, read_tidy),
         Format("csv", sniff_csv, read_csv),
+        parquet.FORMAT,
+        jsonl.FORMAT,
     )
 }
 

@@ -14,7 +14,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _RANK = re.compile(r"^(?:\[(?:rank|default)(?P<named>\d+)\]:?|(?P<bare>\d{1,5}):)[ \t]")
 
 
-def read_lines(path: Path, log: RunLog) -> Iterator[str]:
+def read_lines(path: Path, log: RunLog, *, complete: str = "\n") -> Iterator[str]:
     """Yield the lines of a text log without line ends, rank prefixes and terminal colours.
 
     A last line without a line end is still being written: it is left out and counted, as are
@@ -26,6 +26,9 @@ def read_lines(path: Path, log: RunLog) -> Iterator[str]:
         The log.
     log : RunLog
         Told of what was left out.
+    complete : str
+        What a whole line ends with, where that is more than a line end: a last line without a
+        line end is kept when it ends so.
 
     Yields
     ------
@@ -35,6 +38,9 @@ def read_lines(path: Path, log: RunLog) -> Iterator[str]:
         while raw := file.readline(LONGEST_LINE):
             if not raw.endswith(b"\n"):
                 if len(raw) < LONGEST_LINE:
+                    if raw.endswith(complete.encode()):
+                        yield plain_line(raw.decode("utf-8", errors="replace"))
+                        return
                     log.leave_out("line without a line end, taken as still being written")
                     return
                 while raw and not raw.endswith(b"\n"):
