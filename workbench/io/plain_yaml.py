@@ -35,8 +35,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
             msg = "it refers to other parts of itself (&, *)"
             raise UnreadableYamlError(msg)
         # The base loader makes text of every scalar and knows no constructor a tag could name.
+        # A bad escape ends in a ValueError or OverflowError.
         document = _plain(yaml.load(text, Loader=yaml.BaseLoader))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a bad escape
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         msg = " ".join(str(error).split())[:200]
         raise UnreadableYamlError(msg) from error
     if not isinstance(document, dict):

@@ -31,8 +31,8 @@ def sniff(source: Source) -> bool:
     if not head.lstrip("\ufeff \r\n\t").startswith("{"):
         return False
     lines = [line for line in head.splitlines() if line.strip()]
-    if len(source.head) == HEAD_BYTES:
-        lines = lines[:-1]  # cut by the end of the head
+    if len(source.head) == HEAD_BYTES or (len(lines) > 1 and not head.endswith("\n")):
+        lines = lines[:-1]  # cut by the end of the head, or being written
     found = [row for row in map(_quiet, lines) if row is not None]
     return 2 * len(found) > len(lines) and any(step_name(_flat(row)) for row in found)
 
@@ -98,7 +98,7 @@ class _Run:
         values: dict[str, float] = {}
         for name, value in flat.items():
             number = as_number(value)
-            if name == step or value is None:
+            if name in (step, "_step") or value is None:
                 continue
             if number is None:
                 self.log.leave_out("value that is no number")

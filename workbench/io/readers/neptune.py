@@ -31,7 +31,7 @@ _VALUES = {
     "bool": "bool_value",
     "datetime": "datetime_value",
 }
-_SERIES = ("step", "timestamp", "float_value")
+_SERIES = ("step", "float_value", "timestamp")
 _PART = re.compile(r"_part_(\d{1,9})\.parquet$")
 _MACHINE = "monitoring/"
 _TIMES = " timestamps"

@@ -14,7 +14,7 @@ from typing import Any
 
 from workbench.errors import DataError
 from workbench.io.configs import flatten, take_config
-from workbench.io.json_text import as_number, read_json
+from workbench.io.json_text import as_number, parse_json, read_json
 from workbench.io.names import keep_final_apart, name_columns, step_name
 from workbench.io.result import Format, Parsed, Source
 from workbench.io.runlog import RunLog, parsed
@@ -32,9 +32,21 @@ def sniff(source: Source) -> bool:
     head = source.head_text.lstrip("\ufeff \r\n\t")
     if _ROWS.match(head):
         return any(key in head for key in _OWN_KEYS) or '"history"' in head
-    if not head.startswith("{") or '"log_history"' in head:
+    if not head.startswith("{") or '"log_history"' in head or _is_first_of_lines(head):
         return False
     return '"history"' in head or ('"summary"' in head and '"config"' in head)
+
+
+def _is_first_of_lines(head: str) -> bool:
+    """Tell whether more follows an object that ends with its line: JSON Lines."""
+    first, _, more = head.partition("\n")
+    if not more.strip() or not first.rstrip().endswith("}"):
+        return False
+    try:
+        parse_json(first, where="")
+    except DataError:
+        return False
+    return True
 
 
 def read(source: Source) -> Parsed:
@@ -135,10 +147,12 @@ def _take_rows(log: RunLog, history: list[Any]) -> None:
     for row in rows:
         values = {}
         for name, value in row.items():
-            number = None if name == axis else as_number(value)
+            if name in (axis, "_step"):
+                continue
+            number = as_number(value)
             if number is not None:
                 values[name] = number
-            elif value is not None and name != axis:
+            elif value is not None:
                 log.leave_out("value that is no number")
         log.add(as_number(row.get(axis)) if axis is not None else None, values)
 
