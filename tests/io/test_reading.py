@@ -65,7 +65,7 @@ def test_one_name_for_several_runs_is_refused(tmp_path):
         read(path, settings={"run_id": "one"})
 
 
-@pytest.mark.parametrize("suffix", [".nc", ".zarr", ".csv", ""])
+@pytest.mark.parametrize("suffix", [".nc", ".zarr", ".parquet", ".csv", ""])
 def test_exports_come_back_identical(store, runs, tmp_path, suffix):
     store.add_runs(runs, family="fam")
     target = tmp_path / f"out{suffix}"

@@ -68,6 +68,7 @@ _OTHER_NAMES = {
     "peak_lr": ["base_lr", "optimizer_lr"],
     "schedule": ["lr_scheduler_type", "lr_decay_style", "scheduler_type", "lr_scheduler"],
     "warmup_steps": ["warmup_iters", "lr_warmup_iters", "lr_warmup_steps", "num_warmup_steps"],
+    "decay_fraction": ["wsd_fract_decay", "decay_frac", "cooldown_fraction"],
     "warmup_fraction": ["warmup_ratio", "lr_warmup_fraction", "warmup_frac"],
     "beta1": ["adam_beta1"],
     "beta2": ["adam_beta2"],
@@ -90,9 +91,9 @@ _SCHEDULES = {
 _SECRET = re.compile(
     r"(api_?key|password|passwd|secret|(auth|access|hf|hub)_token)$", re.IGNORECASE
 )
-_LONGEST_TEXT = 500
-_MOST_SETTINGS = 2_000
+_LONGEST_TEXT, _LONGEST_NAME = 500, 200
 _DEEPEST = 32
+_MOST = 1000
 
 
 def take_config(log: RunLog, config: Mapping[str, Any]) -> None:
@@ -106,33 +107,34 @@ def take_config(log: RunLog, config: Mapping[str, Any]) -> None:
         As the trainer wrote it, nested or flat; values that are neither number nor short text are
         left out, as is what looks like a password or key.
     """
-    flat = dict(islice(flatten(config), _MOST_SETTINGS + 1))
-    if len(flat) > _MOST_SETTINGS:
-        flat.popitem()
-        log.notes.append(f"only the first {_MOST_SETTINGS} settings of its config were taken")
+    flat = dict(islice(flatten(config), _MOST))
+    if len(flat) == _MOST:
+        log.notes.append(f"its config has {_MOST} settings or more; those after {_MOST} left out")
     found = _meanings(flat, log.notes)
     plain = {name: value for name, value in flat.items() if not _SECRET.search(name)}
     for name, value in {**_known(plain), **found, **_own(plain, found)}.items():
         log.settings.setdefault(name, value)
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float | str]]:
-    """Yield names and plain values of a nested config; levels are joined by dots.
+def flatten(
+    config: Mapping[str, Any], prefix: str = "", *, joint: str = ".", depth: int = 0
+) -> Iterator[tuple[str, float | str]]:
+    """Yield names and plain values of a nested config; levels are joined by `joint`.
 
-    What lies deeper than 32 levels is no setting, and is left out.
+    What lies deeper than 32 levels, or has a name of over 200 characters, is left out.
     """
-    if prefix.count(".") > _DEEPEST:
-        return
     for key, value in config.items():
         name = f"{prefix}{key}"
+        if len(name) > _LONGEST_NAME:
+            continue
         match value:
             case bool() | int() | float():
                 if _finite(value):
                     yield name, value
             case str() if value and len(value) <= _LONGEST_TEXT:
                 yield name, value
-            case Mapping():
-                yield from flatten(value, f"{name}.")
+            case Mapping() if depth < _DEEPEST:
+                yield from flatten(value, f"{name}{joint}", joint=joint, depth=depth + 1)
             case list() | tuple() if value and all(isinstance(v, int | float | str) for v in value):
                 text = json.dumps(list(value))
                 if len(text) <= _LONGEST_TEXT:
@@ -179,6 +181,8 @@ def _meanings(flat: Mapping[str, float | str], notes: list[str]) -> dict[str, fl
         out["schedule"] = _SCHEDULES.get(plain, plain)
     elif (decays := by_last.get("decay_lr")) is not None and "lr_decay_iters" in by_last:
         out["schedule"] = "cosine" if decays else "constant"  # nanoGPT
+    if out.get("schedule") != "wsd" and "wsd_fract_decay" in by_last:
+        out.pop("decay_fraction", None)  # that of a schedule which this run does not follow
     peak = _number(_first(by_last, ("lr", "learning_rate", "max_lr", "peak_lr")))
     lowest = _number(_first(by_last, ("min_lr",)))
     if peak and lowest is not None:

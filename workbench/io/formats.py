@@ -13,15 +13,24 @@ from workbench.io.canonical import (
 )
 from workbench.io.readers import (
     build_nanogpt,
+    hf_trainer,
+    jsonl,
+    lightning_csv,
     llmc,
     megatron,
     mlperf,
     modded_nanogpt,
     nanochat,
     nanogpt,
+    neptune,
+    parquet,
+    pickles,
+    tensorboard,
     torchtitan,
+    wandb_csv,
+    wandb_json,
+    wandb_offline,
 )
-from workbench.io.readers import tensorboard, wandb_offline
 from workbench.io.result import Format, Source
 from workbench.io.tidy import read_csv, read_tidy, sniff_csv, sniff_tidy
 
@@ -41,8 +50,16 @@ FORMATS: dict[str, Format] = {
         megatron.FORMAT,
         wandb_offline.FORMAT,
         tensorboard.FORMAT,
+        hf_trainer.FORMAT,
+        wandb_json.FORMAT,
+        pickles.FORMAT,
+        neptune.FORMAT,
+        wandb_csv.FORMAT,
+        lightning_csv.FORMAT,
         Format("tidy", sniff_tidy, read_tidy),
         Format("csv", sniff_csv, read_csv),
+        parquet.FORMAT,
+        jsonl.FORMAT,
     )
 }
 

@@ -29,7 +29,7 @@ _PRODUCT = re.compile(r"[0-9]{1,18}(?: ?\* ?[0-9]{1,18}){1,7}")
 _LONGEST_BLOCK = 5_000
 
 
-def read_lines(path: Path, log: RunLog) -> Iterator[str]:
+def read_lines(path: Path, log: RunLog, *, complete: str = "\n") -> Iterator[str]:
     """Yield the lines of a text log without line ends, rank prefixes and terminal colours.
 
     A last line without a line end is still being written: it is left out and counted, as are
@@ -41,6 +41,9 @@ def read_lines(path: Path, log: RunLog) -> Iterator[str]:
         The log.
     log : RunLog
         Told of what was left out.
+    complete : str
+        What a whole line ends with, where that is more than a line end: a last line without a
+        line end is kept when it ends so.
 
     Yields
     ------
@@ -51,17 +54,22 @@ def read_lines(path: Path, log: RunLog) -> Iterator[str]:
     DataError
         If the file cannot be read.
     """
-    for _, line in read_ranked_lines(path, log):
+    for _, line in read_ranked_lines(path, log, complete=complete):
         yield line
 
 
-def read_ranked_lines(path: Path, log: RunLog) -> Iterator[tuple[int | None, str]]:
+def read_ranked_lines(
+    path: Path, log: RunLog, *, complete: str = "\n"
+) -> Iterator[tuple[int | None, str]]:
     """Yield what `read_lines` does, each line with the rank that its prefix names."""
     try:
         with path.open("rb") as file:
             while raw := file.readline(LONGEST_LINE):
                 if not raw.endswith(b"\n"):
                     if len(raw) < LONGEST_LINE:
+                        if raw.endswith(complete.encode()):
+                            yield ranked_line(raw.decode("utf-8", errors="replace"))
+                            return
                         log.leave_out("line without a line end, taken as still being written")
                         return
                     while raw and not raw.endswith(b"\n"):

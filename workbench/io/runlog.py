@@ -27,6 +27,8 @@ from workbench.text import plural
 
 _STEP_LIMIT = 2**53  # beyond it a float no longer tells neighbouring steps apart
 _RESERVED = ("run", "obs", "row_size")
+_LONGEST_NAME = 1000
+_CELLS, _SPARSEST = 1 << 26, 64  # a table over half a GiB needs a value in 64 cells at least
 
 
 class RunLog:
@@ -48,7 +50,7 @@ class RunLog:
     """
 
     def __init__(self, run_id: str, *, source: str) -> None:
-        self.run_id = run_id
+        self.run_id = plain_text(run_id)
         self.source = source
         self.settings: dict[str, Any] = {}
         self.notes: list[str] = []
@@ -92,7 +94,7 @@ class RunLog:
             Steps that are no whole number from 0 are counted as left out.
         """
         given, logged = np.asarray(steps, np.float64), np.asarray(values, np.float64)
-        usable = (given >= 0) & (given < _STEP_LIMIT) & (np.floor(given) == given)  # no NaN
+        usable = usable_steps(given)
         if not usable.all():
             self.leave_out("record without a usable step", int((~usable).sum()))
             given, logged = given[usable], logged[usable]
@@ -101,16 +103,41 @@ class RunLog:
         self._steps[name].frombytes(given.astype(np.int64).tobytes())
         self._values[name].frombytes(logged.tobytes())
 
-    def columns(self) -> list[str]:
-        """Return the names under which values were added."""
-        return list(self._steps)
-
     def has(self, name: str) -> bool:
         """Tell whether a column of this canonical name has a finite value."""
         return any(
             canonical_record_name(given) == name and bool(np.isfinite(values).any())
             for given, values in self._values.items()
         )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns added, in that order."""
+        return tuple(self._steps)
+
+    def rename(self, column: str, name: str) -> None:
+        """Give a column another name; one that has values must not have it."""
+        if name in self._steps:
+            msg = f"{self.source} has a column {name!r} already; {column!r} cannot be called so."
+            raise DataError(msg)
+        self._steps[name] = self._steps.pop(column)
+        self._values[name] = self._values.pop(column)
+
+    def last_of(self, column: str) -> float:
+        """Return the value of a column that was logged last at its greatest step."""
+        steps = np.asarray(self._steps[column])
+        return self._values[column][int(np.flatnonzero(steps == steps.max())[-1])]
+
+    def same(self, column: str, other: str) -> bool:
+        """Tell whether two columns hold the same values at the same steps."""
+        values, others = (np.asarray(self._values[name]) for name in (column, other))
+        return self._steps[column] == self._steps[other] and np.array_equal(
+            values, others, equal_nan=True
+        )
+
+    def drop(self, column: str) -> None:
+        """Take a column out again."""
+        del self._steps[column], self._values[column]
 
     def leave_out(self, what: str, count: int = 1) -> None:
         """Count something that is not imported; the report says how many of each.
@@ -155,7 +182,7 @@ class RunLog:
         for what, count in self._left_out.items():
             first, _, rest = what.partition(" ")
             said.append(f"{self.source}: left out {plural(count, first)} {rest}".rstrip())
-        again = sum(len(s) - len(np.unique(np.asarray(s))) for s in self._steps.values())
+        again = sum(self._replaced(name) for name in self._steps)
         if again:
             said.append(
                 f"{self.source}: {plural(again, 'value')} of {self.run_id!r} logged again at a "
@@ -163,9 +190,32 @@ class RunLog:
             )
         return said
 
+    def _replaced(self, name: str) -> int:
+        """Return how many values another one replaces; the same value again replaces none."""
+        steps, values = np.asarray(self._steps[name]), np.asarray(self._values[name])
+        own, kept = last_of_each(steps, values)
+        if len(own) == len(steps):
+            return 0
+        last = kept[np.searchsorted(own, steps)]
+        return int(((last != values) & ~(np.isnan(last) & np.isnan(values))).sum())
 
-def parsed(logs: Sequence[RunLog], *, skipped: Sequence[SkippedSource] = ()) -> Parsed:
+
+def parsed(
+    logs: Sequence[RunLog],
+    *,
+    skipped: Sequence[SkippedSource] = (),
+    about: RunLog | None = None,
+) -> Parsed:
     """Turn run logs into what a reader returns; runs without a record are skipped by name.
+
+    Parameters
+    ----------
+    logs : sequence of RunLog
+        The runs.
+    skipped : sequence of {source, reason}
+        What the reader left out by name.
+    about : RunLog, optional
+        What is to be said of a file of several runs as a whole; no run itself.
 
     Raises
     ------
@@ -179,12 +229,46 @@ def parsed(logs: Sequence[RunLog], *, skipped: Sequence[SkippedSource] = ()) -> 
         if not len(log)
     ]
     if not filled:
-        where = logs[0].source if logs else "The source"
-        msg = f"{where} holds no record. Import it when the first one has been written."
+        whole = about or (logs[0] if logs else None)
+        where = whole.source if whole else "The source"
+        why = "; ".join(dict.fromkeys(note for log in logs for note in log.remarks()[:3]))[:300]
+        said = f" ({why})" if why else ""
+        msg = f"{where} holds no record{said}. Import it when the first one has been written."
         raise DataError(msg)
+    _require_names(filled)
+    _require_dense(filled)
     records = [log.records() for log in filled]
-    notes = tuple(note for log in logs for note in log.remarks())
+    told = [*logs, about] if about is not None else logs
+    notes = tuple(note for log in told for note in log.remarks())
     return Parsed(_ragged(filled, records), skipped=(*skipped, *empty), notes=notes)
+
+
+def _require_names(logs: Sequence[RunLog]) -> None:
+    long = next((log for log in logs if len(log.run_id) > _LONGEST_NAME), None)
+    if long is not None:
+        msg = (
+            f"{long.source} names a run with {len(long.run_id)} characters, {long.run_id[:40]!r}…. "
+            f"Run names have at most {_LONGEST_NAME}."
+        )
+        raise DataError(msg)
+
+
+def _require_dense(logs: Sequence[RunLog]) -> None:
+    """Refuse logs whose table would be almost empty and too large for the memory."""
+    columns = {name for log in logs for name in log.columns}
+    records = sum(max((len(s) for s in log._steps.values()), default=0) for log in logs)
+    settings = {name for log in logs for name in log.settings}
+    tables = (
+        ("columns", len(columns) * records, sum(map(len, logs))),
+        ("settings", len(settings) * len(logs), sum(len(log.settings) for log in logs)),
+    )
+    for what, cells, values in tables:
+        if cells > _CELLS and cells > _SPARSEST * values:
+            msg = (
+                f"{logs[0].source} holds {values} values under so many {what} that a table of them "
+                f"has {cells} cells. Write fewer {what}, or the runs in separate files."
+            )
+            raise DataError(msg)
 
 
 def _ragged(logs: Sequence[RunLog], records: Sequence[Records]) -> xr.Dataset:
@@ -209,8 +293,21 @@ def _run_settings(log: RunLog, columns: set[str]) -> dict[str, Any]:
         name = canonical_run_name(given)
         name = name if name in RUN_FIELDS and name not in own else usable_name(given)
         name = f"run_{name}" if name in columns and name not in RUN_FIELDS else name
+        value = plain_text(value) if isinstance(value, str) else value
         own.setdefault(name, float(value) if isinstance(value, bool) else value)
     return own
+
+
+def usable_steps(steps: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which steps are whole numbers from 0; NaN is not."""
+    with np.errstate(invalid="ignore"):  # the remainder of infinity
+        usable: NDArray[np.bool_] = (steps >= 0) & (steps < _STEP_LIMIT) & (steps % 1 == 0)
+    return usable
+
+
+def plain_text(text: str) -> str:
+    """Return text that every file and database takes: no NUL, no half of a surrogate pair."""
+    return text.replace("\0", "�").encode("utf-8", errors="replace").decode()
 
 
 def usable_name(name: str) -> str:
@@ -222,7 +319,7 @@ def usable_name(name: str) -> str:
 def _column_names(given: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
     """Return the name of each column: the schema's where it knows it, else a usable own one."""
     names: dict[str, str] = {}
-    for name in sorted(given, key=lambda n: n not in RECORD_FIELDS):
+    for name in sorted(given, key=_claim):
         known = canonical_record_name(name)
         wanted = known if known in RECORD_FIELDS and known not in names.values() else ""
         plain = wanted or usable_name(name)
@@ -230,6 +327,16 @@ def _column_names(given: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
             plain += "_"
         names[name] = plain
     return names
+
+
+def _claim(name: str) -> int:
+    """Return the rank of a name among those for the same thing: the schema's, then its aliases."""
+    field = RECORD_FIELDS.get(canonical_record_name(name))
+    if field is None or name == field.name:
+        return 0
+    aliases = [alias.casefold() for alias in field.aliases]
+    folded = name.strip().casefold()
+    return 1 + (aliases.index(folded) if folded in aliases else 0)
 
 
 def last_of_each(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import uuid
 from importlib.util import find_spec
@@ -12,9 +13,11 @@ import pandas as pd
 import xarray as xr
 
 from workbench.errors import ArgumentError, DataError
-from workbench.schema import coordinate_names, record_names
+from workbench.schema import coordinate_names, record_names, row_bounds
 
 SUFFIXES = (".nc", ".zarr", ".parquet", ".csv", "")
+LAYOUT = "workbench"  # under it a Parquet file notes which columns are run coordinates
+_ROWS = 1 << 18
 
 
 def export_runs(runs: xr.Dataset, path: Path) -> None:
@@ -76,14 +79,44 @@ def _write(runs: xr.Dataset, path: Path) -> None:
             plain = runs.assign_coords({n: runs[n].astype(object) for n in texts})
             plain.to_zarr(path, mode="w-", zarr_format=3, consolidated=False)
         case ".parquet":
-            records, heads = _tables(runs)
-            wide = heads.loc[records.pop("run_id")].reset_index()
-            pd.concat([wide, records.reset_index(drop=True)], axis=1).to_parquet(path, index=False)
+            _write_parquet(runs, path)
         case _:
             records, heads = _tables(runs)
             path.mkdir()
             heads.to_csv(path / "runs.csv")
             records.to_csv(path / "curves.csv", index=False)
+
+
+def _write_parquet(runs: xr.Dataset, path: Path) -> None:
+    """Write a row per record, some runs at a time; the file notes which columns are which."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    heads = {}
+    for name in coordinate_names(runs):
+        values = runs[name].to_numpy()
+        numeric = np.issubdtype(values.dtype, np.number)
+        heads[name] = pa.array(values if numeric else [str(v) for v in values.tolist()])
+    records = {name: runs[name].to_numpy() for name in record_names(runs)}
+    layout = {
+        "schema": runs.attrs["schema"],
+        "coordinates": list(heads),
+        "records": list(records),
+    }
+    columns = {n: a.type for n, a in heads.items()}
+    columns |= {n: pa.from_numpy_dtype(v.dtype) for n, v in records.items()}
+    schema = pa.schema(list(columns.items()), metadata={LAYOUT: json.dumps(layout)})
+    bounds = row_bounds(runs)
+    with pq.ParquetWriter(path, schema) as file:
+        first = 0
+        while first < runs.sizes["run"]:
+            last = int(np.searchsorted(bounds, bounds[first] + _ROWS, side="right")) - 1
+            last = min(max(last, first + 1), runs.sizes["run"])
+            rows = np.repeat(np.arange(first, last), np.diff(bounds[first : last + 1]))
+            taken = [array.take(pa.array(rows)) for array in heads.values()]
+            taken += [pa.array(v[bounds[first] : bounds[last]]) for v in records.values()]
+            file.write_table(pa.Table.from_arrays(taken, schema=schema))
+            first = last
 
 
 def _tables(runs: xr.Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:

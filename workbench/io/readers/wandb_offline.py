@@ -90,7 +90,7 @@ def _run_log(run_id: str, own: list[tuple[WandbRun, Path]], source: str) -> RunL
     if len(runs) > 1:
         log.notes.append(f"{len(runs)} files are attempts of {run_id!r}, joined in their order")
         counters = [row["_step"] for run in runs[1:] for row in run.rows[:1] if "_step" in row]
-        if "wandb_step" not in log.columns() and counters and min(counters) == 0:
+        if "wandb_step" not in log.columns and counters and min(counters) == 0:
             log.notes.append(
                 f"a later attempt of {run_id!r} counts log calls from 0 again: if it went on from "
                 "a checkpoint its steps are too low; log the optimiser step to tell"
