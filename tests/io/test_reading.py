@@ -163,7 +163,7 @@ def test_a_cut_netcdf_is_refused_or_whole(tmp_path, runs, share):
 def test_formats_are_told_by_content_not_by_name(tmp_path, runs):
     runs.to_netcdf(tmp_path / "curves.csv", engine="netcdf4")
     assert read(tmp_path / "curves.csv").report.imported[0]["format"] == "netcdf"
-    assert set(FORMATS) == {"netcdf", "store", "zarr", "tidy", "csv"}
+    assert {"netcdf", "store", "zarr", "tidy", "csv"} <= set(FORMATS)
 
 
 def test_importing_twice_adds_nothing(store, logs):

@@ -11,6 +11,7 @@ from workbench.io.canonical import (
     sniff_store,
     sniff_zarr,
 )
+from workbench.io.readers import mlflow
 from workbench.io.result import Format, Source
 from workbench.io.tidy import read_csv, read_tidy, sniff_csv, sniff_tidy
 
@@ -20,6 +21,7 @@ FORMATS: dict[str, Format] = {
         Format("netcdf", sniff_netcdf, read_netcdf),
         Format("store", sniff_store, read_store),
         Format("zarr", sniff_zarr, read_zarr),
+        mlflow.FORMAT,
         Format("tidy", sniff_tidy, read_tidy),
         Format("csv", sniff_csv, read_csv),
     )
