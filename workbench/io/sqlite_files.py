@@ -33,23 +33,37 @@ _BETWEEN_LOOKS = 100_000
 _Fingerprint = tuple[tuple[int, int] | None, ...]
 
 
+def is_sqlite(source: Source) -> bool:
+    """Tell whether a file starts as SQLite's do."""
+    return source.head.startswith(_MAGIC)
+
+
 def tables_of(source: Source) -> frozenset[str]:
     """Return the names of the tables of a SQLite file, in lower case; empty when it is none."""
-    if not source.head.startswith(_MAGIC):
+    return _glance(source, "SELECT name FROM sqlite_master WHERE type = 'table'")
+
+
+def table_columns(source: Source, table: str) -> frozenset[str]:
+    """Return the columns of a table, in lower case; empty when there is none."""
+    return _glance(source, f"SELECT name FROM pragma_table_info('{table}')")
+
+
+def _glance(source: Source, query: str) -> frozenset[str]:
+    """Return the names a query on the layout gives, without waiting for locks."""
+
+    def names(connection: sqlite3.Connection) -> frozenset[str]:
+        return frozenset(str(name).lower() for (name,) in connection.execute(query))
+
+    if not is_sqlite(source):
         return frozenset()
     try:
         with _connected(source.path, "mode=ro&immutable=1") as connection:
-            found = _tables(connection)
+            found = names(connection)
         if not found and _beside(source.path, "-wal").exists():
-            found = read_database(source.path, _tables)
+            found = read_database(source.path, names)
     except (*_FAILURES, OSError, DataError):
         return frozenset()
     return found
-
-
-def _tables(connection: sqlite3.Connection) -> frozenset[str]:
-    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-    return frozenset(str(name).lower() for (name,) in rows)
 
 
 def require_columns(

@@ -74,6 +74,8 @@ class TrackedRun:
         What was logged.
     left_out : Counter
         What of it is not imported, as for ``RunLog.leave_out``.
+    notes : list of str
+        Decisions the reader made.
     """
 
     id: str
@@ -87,6 +89,7 @@ class TrackedRun:
     more: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Metric] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
     def log(self, name: str, step: float, value: float, time: float = math.nan) -> None:
         """Add one value of a metric."""
@@ -183,6 +186,7 @@ def _run_log(run: TrackedRun, run_id: str, *, where: str, source: str, parent: s
         steps, times = _wall_times(list(run.metrics.values()))
         if len(steps):
             log.add_series("wall_time", steps, times)
+    log.notes += run.notes
     for what, count in run.left_out.items():
         log.leave_out(what, count)
     return log
