@@ -15,10 +15,11 @@ import xarray as xr
 from workbench.errors import ArgumentError, DataError
 from workbench.schema import STATUSES, Filter, add_history
 from workbench.store.attributes import clean_attributes
+from workbench.store.batches import unpack
 from workbench.store.check import find_problems
 from workbench.store.consolidate import AddResult, add_change, consolidate_change
 from workbench.store.export import export_runs
-from workbench.store.registry import Registry, bump, runs, value_of
+from workbench.store.registry import Registry, bump, points, runs, value_of
 from workbench.store.snapshot import Snapshot, read_settled, select, take_snapshot
 from workbench.store.table import run_table
 from workbench.store.writer import RunWriter, check_run_id
@@ -205,6 +206,16 @@ class Store:
             values = {"attributes": row.attributes | fresh, **taken, **state}
             connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
         return RunWriter(self._registry, run_id=run_id, attempt=row.attempt + 1, token=token)
+
+    def last_step(self, run_id: str) -> int | None:
+        """Return the largest step a run has in the store; None without one."""
+        with self._registry.read() as connection:
+            settled = sa.select(runs.c.last_step).where(runs.c.run_id == run_id)
+            packed = sa.select(points.c.packed).where(points.c.run_id == run_id)
+            found = [connection.execute(settled).scalar()]
+            live = connection.execute(packed).scalars().all()
+        found += [int(unpack(batch)["step"].max(initial=-1)) for batch in live]
+        return max((step for step in found if step is not None and step >= 0), default=None)
 
     def plan_run(
         self, run_id: str, *, family: str, attributes: Mapping[str, Any] | None = None
