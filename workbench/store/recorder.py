@@ -87,6 +87,9 @@ class Recorder:
     ...     rec.log(2, train_loss=3.9)
     """
 
+    last_step: int | None
+    _pid: int | None
+
     def __init__(
         self,
         store: str | os.PathLike[str] | Store,
@@ -122,9 +125,9 @@ class Recorder:
 
     def _stand_by(self, run_id: str) -> None:
         self.run_id = run_id
-        self.last_step: int | None = None
+        self.last_step = None
         self.lost = 0
-        self._pid: int | None = None
+        self._pid = None
         self._closed = ""
 
     def __reduce__(self) -> tuple[Any, ...]:

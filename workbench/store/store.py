@@ -256,12 +256,14 @@ class Store:
         Returns
         -------
         AddResult
-            Names of the runs added, and of those that were there with the same content.
+            Names of the runs added, of those that were there with the same content, of those
+            whose run coordinates were stated anew, and of those that have grown: whose records
+            are more than the store had, or were written on by a later attempt.
 
         Raises
         ------
         DataError
-            If the data break the schema, or a run is there with other content; nothing is changed.
+            If the data break the schema, or a run is there with other records; nothing is changed.
         """
         return add_change(self.root, self._registry, runs, family=family)
 
