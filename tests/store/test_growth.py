@@ -69,7 +69,7 @@ def test_a_rotated_log_holds_only_its_end():
 @pytest.mark.parametrize(
     ("stored", "stated", "said"),
     [
-        (log(range(9)), log(range(9), 1e-12), "train_loss at step 0 is 3.0 there and 3.0000000"),
+        (log(range(9)), log(range(9), 1e-12), "train_loss at step 0 is 3 there and 3.00000000"),
         (log(range(9)), log(range(20), 0.5), "at step 0"),  # another training, however long
         (log(range(0, 90, 10)), log(range(5, 95, 10)), "lacks step 10"),
         (log(range(0, 90, 10)), log([1, 2, 3]), "lacks step 1"),
@@ -122,6 +122,8 @@ def test_wall_times_tell_an_attempt_however_early_it_began():
     assert grown["train_loss"].tolist() == loss(range(2)) + loss(range(2, 6), 0.1) + loss(
         range(6, 10)
     )
+    tail = timed(log(range(7, 15), 0.1), 100)
+    assert len(grow("a", stored, tail)["step"]) == 15
     for times in ([50, 51, 100, 101, 102, 103.0], [0, 1, 2, 3, 4, 5.0]):
         whole["wall_time"] = np.array(times)
         with pytest.raises(DataError, match="with other records"):

@@ -16,7 +16,9 @@ from rich.table import Table
 from workbench.cli.app import app, emit
 from workbench.cli.options import AsJson, Selection, StorePath, store_path
 from workbench.errors import ArgumentError
-from workbench.io import import_sources
+from workbench.io import MappingReport, import_sources, load_mapping
+from workbench.io.mapping import NO_MAPPING
+from workbench.io.missing import describe_missing
 from workbench.schema import matching
 from workbench.store import open_store
 from workbench.text import plural, short_count
@@ -46,6 +48,9 @@ def import_(
         tuple[str, ...],
         Parameter(negative="", help="Run coordinate as NAME=VALUE; total_steps=last. Repeatable."),
     ] = (),
+    map: Annotated[
+        Path | None, Parameter(help="TOML file: what columns mean, coordinates of some runs.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Read logs into a store. All or nothing: a failed import changes nothing."""
@@ -53,19 +58,34 @@ def import_(
         msg = "import needs at least one SOURCE. Example: workbench import curves.nc --store runs"
         raise ArgumentError(msg)
     report = import_sources(
-        store_path(store), sources, format=format, settings=parse_settings(set), family=family
+        store_path(store),
+        sources,
+        format=format,
+        settings=parse_settings(set),
+        family=family,
+        mapping=NO_MAPPING if map is None else load_mapping(map),
     )
-    data = {
+    lines = [f"Imported {plural(len(report.imported), 'run')} into {store_path(store)}."]
+    emit(report_data(report), "\n".join([*lines, *report_lines(report)]), as_json=json)
+
+
+def report_data(report: MappingReport) -> dict[str, Any]:
+    """Return an import's report as JSON has it."""
+    return {
         "imported": [dict(row) for row in report.imported],
         "skipped": [dict(row) for row in report.skipped],
         "unmapped": list(report.unmapped),
         "notes": list(report.notes),
+        "missing": [dict(row) for row in report.missing],
     }
-    lines = [f"Imported {plural(len(report.imported), 'run')} into {store_path(store)}."]
-    lines += [f"Skipped {row['source']}: {row['reason']}" for row in report.skipped]
+
+
+def report_lines(report: MappingReport) -> list[str]:
+    """Return an import's report as lines of text, without what was imported."""
+    lines = [f"Skipped {row['source']}: {row['reason']}" for row in report.skipped]
     lines += [f"Kept under its own name: {', '.join(report.unmapped)}"] if report.unmapped else []
-    lines += list(report.notes)
-    emit(data, "\n".join(lines), as_json=json)
+    lines += [f"Not known: {describe_missing(gap)}" for gap in report.missing]
+    return [*lines, *report.notes]
 
 
 def parse_settings(texts: tuple[str, ...]) -> dict[str, str]:

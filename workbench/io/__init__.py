@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from workbench.io.formats import FORMATS
+from workbench.io.mapping import ColumnMapping, load_mapping
 from workbench.io.reading import import_sources, read
 from workbench.io.result import Format, MappingReport, ReadResult
 
-__all__ = ["FORMATS", "Format", "MappingReport", "ReadResult", "import_sources", "read"]
+__all__ = [
+    "FORMATS",
+    "ColumnMapping",
+    "Format",
+    "MappingReport",
+    "ReadResult",
+    "import_sources",
+    "load_mapping",
+    "read",
+]

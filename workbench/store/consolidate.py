@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 import xarray as xr
-from numpy.typing import NDArray
 from sqlalchemy.exc import IntegrityError
 
 from workbench.errors import DataError

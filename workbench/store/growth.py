@@ -7,14 +7,14 @@ run's, unless the log was plainly written on by a later attempt at the same one.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import DataError
 from workbench.schema import LOSSES
 from workbench.store.batches import Records, join, overlay
-
-_Steps = NDArray[np.int64]
 
 
 def grow(run_id: str, stored: Records, stated: Records) -> Records:
@@ -38,117 +38,122 @@ def grow(run_id: str, stored: Records, stated: Records) -> Records:
     DataError
         If records changed, or belong to another run.
     """
-    _, here, there = np.intersect1d(
-        stored["step"], stated["step"], assume_unique=True, return_indices=True
-    )
-    differ = _differing(stored, stated, here, there)
-    changed = np.logical_or.reduce([np.zeros(len(here), bool), *differ.values()])
-    if not changed.any():
-        _require_same_run(run_id, stored["step"], stated["step"], len(here))
-        return stored if _adds_nothing(stored, stated, here, there) else join([stored, stated])
-    first = int(stored["step"][here[changed][0]])
-    if not _is_later_attempt(stored, stated, first, here, there, differ):
-        raise DataError(_conflict(run_id, stored, stated, here, there, differ))
-    before = stated["step"] < first
+    both = _compare(stored, stated)
+    if not both.changed.any():
+        _require_same_run(run_id, both)
+        return stored if both.adds_nothing else join([stored, stated])
+    first = int(both.common[both.changed][0])
+    if not _is_later_attempt(both, first):
+        raise DataError(_conflict(run_id, both))
+    before = both.new_step < first
     unchanged = {name: values[before] for name, values in stated.items()}
     later = {name: values[~before] for name, values in stated.items()}
     return overlay(join([stored, unchanged]), later)
 
 
-def _column(records: Records, name: str, index: _Steps) -> NDArray[np.float64]:
-    if name not in records:
-        return np.full(len(index), np.nan)
-    return records[name][index].astype(np.float64)
+@dataclass(frozen=True)
+class _Comparison:
+    """The steps of both, and every column of both at the steps they have in common."""
+
+    old_step: NDArray[np.int64]
+    new_step: NDArray[np.int64]
+    common: NDArray[np.int64]
+    old: dict[str, NDArray[np.float64]]
+    new: dict[str, NDArray[np.float64]]
+
+    def differs(self, name: str) -> NDArray[np.bool_]:
+        """Where both logged a value in a column, and not the same; shape (common,)."""
+        old, new = self.old[name], self.new[name]
+        return np.asarray(~np.isnan(old) & ~np.isnan(new) & (old != new), bool)
+
+    def differs_in(self, names: tuple[str, ...]) -> NDArray[np.bool_]:
+        found = np.zeros(len(self.common), bool)
+        for name in names:
+            if name in self.old:
+                found |= self.differs(name)
+        return found
+
+    @property
+    def changed(self) -> NDArray[np.bool_]:
+        return self.differs_in(tuple(self.old))
+
+    @property
+    def adds_nothing(self) -> bool:
+        return len(self.common) == len(self.new_step) and not any(
+            (np.isnan(self.old[name]) & ~np.isnan(self.new[name])).any() for name in self.old
+        )
 
 
-def _names(*parts: Records) -> list[str]:
-    return [name for name in dict.fromkeys(n for part in parts for n in part) if name != "step"]
-
-
-def _differing(
-    stored: Records, stated: Records, here: _Steps, there: _Steps
-) -> dict[str, NDArray[np.bool_]]:
-    """Return for each column where both logged a value at a step, and not the same."""
-    out = {}
-    for name in _names(stored, stated):
-        old, new = _column(stored, name, here), _column(stated, name, there)
-        out[name] = ~np.isnan(old) & ~np.isnan(new) & (old != new)
-    return out
-
-
-def _adds_nothing(stored: Records, stated: Records, here: _Steps, there: _Steps) -> bool:
-    return len(here) == len(stated["step"]) and not any(
-        (np.isnan(_column(stored, name, here)) & ~np.isnan(_column(stated, name, there))).any()
-        for name in _names(stored, stated)
+def _compare(stored: Records, stated: Records) -> _Comparison:
+    old_step = np.asarray(stored["step"], np.int64)
+    new_step = np.asarray(stated["step"], np.int64)
+    common, here, there = np.intersect1d(
+        old_step, new_step, assume_unique=True, return_indices=True
+    )
+    names = [name for name in dict.fromkeys((*stored, *stated)) if name != "step"]
+    old = {name: _column(stored, name)[here] for name in names}
+    return _Comparison(
+        old_step, new_step, common, old, {name: _column(stated, name)[there] for name in names}
     )
 
 
-def _require_same_run(run_id: str, stored: _Steps, stated: _Steps, common: int) -> None:
+def _column(records: Records, name: str) -> NDArray[np.float64]:
+    missing = np.full(len(records["step"]), np.nan)
+    return np.asarray(records.get(name, missing), np.float64)
+
+
+def _require_same_run(run_id: str, both: _Comparison) -> None:
     """Raise unless the steps are those of one log: the whole, its tail, its head, or what follows.
 
     A log that was rotated or written by a resumed process lacks steps at its beginning, an older
     copy of it lacks steps at its end; one that lacks steps in between is another log.
     """
-    if not len(stated) or stated[0] > stored[-1]:
+    old, new = both.old_step, both.new_step
+    if not len(new) or new[0] > old[-1]:
         return
-    inside = stored[(stored >= stated[0]) & (stored <= stated[-1])]
-    if not common or len(inside) != common:
-        at = int(np.setdiff1d(inside, stated)[0]) if len(inside) != common else int(stated[0])
+    inside = old[(old >= new[0]) & (old <= new[-1])]
+    if not len(both.common) or len(inside) != len(both.common):
+        lacking = np.setdiff1d(inside, new)
         msg = (
             f"Run {run_id!r} is in the store already, with other records: one of the two lacks "
-            f"step {at}, in the midst of the other; nothing was changed. Give the imported run "
-            "another run_id, or import it into another store."
+            f"step {lacking[0] if len(lacking) else new[0]}, in the midst of the other; nothing "
+            "was changed. Give the imported run another run_id, or import it into another store."
         )
         raise DataError(msg)
 
 
-def _is_later_attempt(
-    stored: Records,
-    stated: Records,
-    first: int,
-    here: _Steps,
-    there: _Steps,
-    differ: dict[str, NDArray[np.bool_]],
-) -> bool:
-    """Tell whether a training was taken up again before `first`, and its log written on.
+def _is_later_attempt(both: _Comparison, first: int) -> bool:
+    """Tell whether a training was taken up again before step `first`, and its log written on.
 
     Another training under the same name may begin with the same values (the same seed), and an
     edited log is no attempt. So wall times must say it: equal before, later than all that is stored
-    from `first` on. Without them at least half of the stored records must be untouched, the log go
-    on beyond them, and most losses in between differ, as they do when steps are made again.
+    where something changed. Without them at least half of the stored records must be untouched,
+    the log go on beyond them, and most losses in between differ, as they do when steps are made
+    again.
     """
-    missing = np.setdiff1d(stored["step"][stored["step"] < first], stated["step"])
-    if len(missing) and missing[-1] > stated["step"][0]:
+    kept = both.old_step[both.old_step < first]
+    lacking = np.setdiff1d(kept, both.new_step)
+    if len(lacking) and lacking[-1] > both.new_step[0]:
         return False
-    times = _column(stated, "wall_time", there)
-    again = stored["step"][here] >= first
-    known = _column(stored, "wall_time", np.arange(len(stored["step"])))
-    if not (np.isnan(times).any() or np.isnan(known).any()):
-        redone = np.logical_or.reduce(list(differ.values()))
-        return bool(not again.all() and (times[redone] > known.max()).all())
-    losses = [differ[name] for name in LOSSES if name in differ]
-    redone = np.logical_or.reduce(losses)[again] if losses else np.zeros(1, bool)
-    kept = int((stored["step"] < first).sum())
-    goes_on = stated["step"][-1] > stored["step"][-1]
-    return bool(goes_on and 2 * kept >= len(stored["step"]) and redone.mean() > 0.5)
+    again = both.common >= first
+    if "wall_time" in both.old:
+        before, now = both.old["wall_time"], both.new["wall_time"]
+        if not (np.isnan(before).any() or np.isnan(now).any()):
+            if not (now[both.changed] > before.max()).all():
+                return False
+            if not again.all():  # the records before `first` have their wall times too
+                return True
+    goes_on = both.new_step[-1] > both.old_step[-1]
+    redone = both.differs_in(LOSSES)[again].mean()
+    return bool(goes_on and 2 * len(kept) >= len(both.old_step) and redone > 0.5)
 
 
-def _conflict(
-    run_id: str,
-    stored: Records,
-    stated: Records,
-    here: _Steps,
-    there: _Steps,
-    differ: dict[str, NDArray[np.bool_]],
-) -> str:
-    name, i = min(
-        ((name, int(np.flatnonzero(where)[0])) for name, where in differ.items() if where.any()),
-        key=lambda found: found[1],
-    )
-    step = int(stored["step"][here[i]])
-    old, new = float(stored[name][here[i]]), float(stated[name][there[i]])
+def _conflict(run_id: str, both: _Comparison) -> str:
+    i = int(np.flatnonzero(both.changed)[0])
+    name = next(name for name in both.old if both.differs(name)[i])
     return (
-        f"Run {run_id!r} is in the store already, with other records: {name} at step {step} is "
-        f"{old!r} there and {new!r} here; nothing was changed. Give the imported run another "
-        "run_id, or import it into another store."
+        f"Run {run_id!r} is in the store already, with other records: {name} at step "
+        f"{both.common[i]} is {both.old[name][i]:.17g} there and {both.new[name][i]:.17g} here; "
+        "nothing was changed. Give the imported run another run_id, or import it into another "
+        "store."
     )

@@ -153,9 +153,7 @@ def assemble(rows: Sequence[RunRow], records: dict[str, Records]) -> xr.Dataset 
     return conform(ragged, source="the live runs")
 
 
-def put_together(
-    coords: dict[str, NDArray[np.generic]], parts: Sequence[Records]
-) -> xr.Dataset:
+def put_together(coords: dict[str, NDArray[np.generic]], parts: Sequence[Records]) -> xr.Dataset:
     """Build ragged runs from run coordinates and the records of each run in the same order."""
     sizes = [len(part["step"]) for part in parts]
     columns = {
