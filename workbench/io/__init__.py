@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from workbench.io.follow import FollowEvent, FollowResult, follow_sources
 from workbench.io.formats import FORMATS
 from workbench.io.mapping import ColumnMapping, load_mapping
 from workbench.io.reading import import_sources, read
@@ -10,9 +11,12 @@ from workbench.io.result import Format, MappingReport, ReadResult
 __all__ = [
     "FORMATS",
     "ColumnMapping",
+    "FollowEvent",
+    "FollowResult",
     "Format",
     "MappingReport",
     "ReadResult",
+    "follow_sources",
     "import_sources",
     "load_mapping",
     "read",

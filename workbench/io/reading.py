@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,14 +45,14 @@ MappingLike = str | os.PathLike[str] | ColumnMapping
 
 @dataclass(frozen=True)
 class SourceResult(ReadResult):
-    """A `ReadResult`, the columns of the mapping that were there, and whether the log has a status.
+    """A `ReadResult`, the columns of the mapping that were there, and the status logs state.
 
-    A log that does not say how its run ended is taken as complete by an import; one that is
-    followed is not.
+    A run whose log does not say how it ended is taken as complete by an import, but not while the
+    log is followed.
     """
 
     mapped: frozenset[str] = frozenset()
-    says_status: bool = False
+    stated: Mapping[str, str] = field(default_factory=dict)
 
 
 def read(
@@ -214,9 +214,11 @@ def read_source(
     renamed, mapped, notes = rename_columns(parsed.runs, left)
     parsed = replace(parsed, notes=(*parsed.notes, *(f"{source}: {note}" for note in notes)))
     runs = set_provenance(mapping.apply(renamed, settings), source.path)
-    says_status = any(canonical_run_name(str(name)) == "status" for name in runs.coords)
     if family is not None:
         runs = set_coordinate(runs, "family", np.full(runs.sizes["run"], family))
+    own = {canonical_run_name(str(name)): runs[name].to_numpy() for name in runs.coords}
+    unstated = np.full(runs.sizes["run"], "")
+    stated = dict(zip(map(str, own["run_id"]), map(str, own.get("status", unstated)), strict=True))
     runs = conform(runs, source=str(source))
     filled = runs["row_size"].to_numpy() > 0
     empty = [name for name, full in zip(run_names(runs), filled, strict=True) if not full]
@@ -226,7 +228,7 @@ def read_source(
         raise DataError(msg)
     kept = take_runs(runs, filled) if empty else runs
     report = _report(kept, parsed, format.name, skipped, str(source))
-    return SourceResult(kept, report, frozenset({*mapped, *parsed.mapped}), says_status)
+    return SourceResult(kept, report, frozenset({*mapped, *parsed.mapped}), stated)
 
 
 def _report(

@@ -162,7 +162,12 @@ class Store:
         return self._stable(read)
 
     def start_run(
-        self, run_id: str, *, family: str, attributes: Mapping[str, Any] | None = None
+        self,
+        run_id: str,
+        *,
+        family: str,
+        attributes: Mapping[str, Any] | None = None,
+        reopen: bool = False,
     ) -> RunWriter:
         """Begin a run, or take over one that was planned or did not finish.
 
@@ -174,6 +179,8 @@ class Store:
             Runs that share a recipe.
         attributes : mapping of str to number or text, optional
             Hyper-parameters; on a resumed run they are added to those it has.
+        reopen : bool
+            Take over a run that is done too: its log turned out to go on.
 
         Returns
         -------
@@ -182,7 +189,7 @@ class Store:
         Raises
         ------
         DataError
-            If the run is done.
+            If the run is done, unless `reopen`.
         ArgumentError
             If a name or value cannot be kept.
         """
@@ -195,7 +202,7 @@ class Store:
             if row is None:
                 _insert(connection, run_id, family, "running", fresh, attempt=1, token=token)
                 return RunWriter(self._registry, run_id=run_id, attempt=1, token=token)
-            if row.status == "done":
+            if row.status == "done" and not reopen:
                 msg = (
                     f"Run {run_id!r} is done; its curve cannot be added to. Use another run_id, "
                     "or read it with Store.runs()."
