@@ -13,10 +13,19 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
-from workbench.cli.app import app, emit
+from workbench.cli.app import app, emit, say
 from workbench.cli.options import AsJson, Selection, StorePath, store_path
 from workbench.errors import ArgumentError
-from workbench.io import import_sources
+from workbench.io import (
+    FollowResult,
+    MappingReport,
+    follow_sources,
+    import_sources,
+    load_mapping,
+)
+from workbench.io.follow import INTERVAL_SECONDS
+from workbench.io.mapping import NO_MAPPING
+from workbench.io.missing import describe_missing
 from workbench.schema import matching
 from workbench.store import open_store
 from workbench.text import plural, short_count
@@ -46,26 +55,74 @@ def import_(
         tuple[str, ...],
         Parameter(negative="", help="Run coordinate as NAME=VALUE; total_steps=last. Repeatable."),
     ] = (),
+    map: Annotated[
+        Path | None, Parameter(help="TOML file: what columns mean, coordinates of some runs.")
+    ] = None,
+    follow: Annotated[
+        bool, Parameter(negative="", help="Read on while the logs are written, until they end.")
+    ] = False,
+    interval: Annotated[
+        float, Parameter(help="With --follow: seconds between two looks.")
+    ] = INTERVAL_SECONDS,
+    until_idle: Annotated[
+        float | None, Parameter(help="With --follow: end after so many seconds without change.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Read logs into a store. All or nothing: a failed import changes nothing."""
     if not sources:
         msg = "import needs at least one SOURCE. Example: workbench import curves.nc --store runs"
         raise ArgumentError(msg)
+    mapping = NO_MAPPING if map is None else load_mapping(map)
+    settings, path = parse_settings(set), store_path(store)
+    if follow:
+        result = follow_sources(
+            path,
+            sources,
+            format=format,
+            settings=settings,
+            family=family,
+            mapping=mapping,
+            interval=interval,
+            until_idle=until_idle,
+            on_event=lambda event: say(event.text),
+        )
+        _emit_followed(result, path, as_json=json)
+        return
     report = import_sources(
-        store_path(store), sources, format=format, settings=parse_settings(set), family=family
+        path, sources, format=format, settings=settings, family=family, mapping=mapping
     )
-    data = {
+    lines = [f"Imported {plural(len(report.imported), 'run')} into {path}."]
+    emit(report_data(report), "\n".join([*lines, *report_lines(report)]), as_json=json)
+
+
+def _emit_followed(result: FollowResult, path: str, *, as_json: bool) -> None:
+    lines = [f"Followed {plural(len(result.runs), 'run')} into {path}."]
+    lines += [
+        f"{run['run_id']}: {run['status']}, {plural(run['records'], 'record')}"
+        for run in result.runs
+    ]
+    data = report_data(result.report) | {"followed": [dict(run) for run in result.runs]}
+    emit(data, "\n".join([*lines, *report_lines(result.report)]), as_json=as_json)
+
+
+def report_data(report: MappingReport) -> dict[str, Any]:
+    """Return an import's report as JSON has it."""
+    return {
         "imported": [dict(row) for row in report.imported],
         "skipped": [dict(row) for row in report.skipped],
         "unmapped": list(report.unmapped),
         "notes": list(report.notes),
+        "missing": [dict(row) for row in report.missing],
     }
-    lines = [f"Imported {plural(len(report.imported), 'run')} into {store_path(store)}."]
-    lines += [f"Skipped {row['source']}: {row['reason']}" for row in report.skipped]
+
+
+def report_lines(report: MappingReport) -> list[str]:
+    """Return an import's report as lines of text, without what was imported."""
+    lines = [f"Skipped {row['source']}: {row['reason']}" for row in report.skipped]
     lines += [f"Kept under its own name: {', '.join(report.unmapped)}"] if report.unmapped else []
-    lines += list(report.notes)
-    emit(data, "\n".join(lines), as_json=json)
+    lines += [f"Not known: {describe_missing(gap)}" for gap in report.missing]
+    return [*lines, *report.notes]
 
 
 def parse_settings(texts: tuple[str, ...]) -> dict[str, str]:

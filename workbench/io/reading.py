@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import xarray as xr
 
 from workbench.errors import ArgumentError, DataError
 from workbench.io.formats import FORMATS, format_of, named_format
+from workbench.io.mapping import NO_MAPPING, ColumnMapping, load_mapping, rename_columns
+from workbench.io.missing import find_missing
 from workbench.io.result import (
     Format,
     ImportedRun,
@@ -20,11 +23,12 @@ from workbench.io.result import (
     SkippedSource,
     Source,
 )
-from workbench.io.settings import apply_settings, set_coordinate, set_provenance
+from workbench.io.settings import set_coordinate, set_provenance
 from workbench.schema import (
     RECORD_FIELDS,
     RUN_FIELDS,
     add_history,
+    canonical_run_name,
     conform,
     coordinate_names,
     record_names,
@@ -35,15 +39,29 @@ from workbench.store import Store, open_store
 from workbench.store.snapshot import join_runs
 from workbench.text import plural
 
-_NO_SETTINGS: Mapping[str, str] = {}
+NO_SETTINGS: Mapping[str, str] = {}
+MappingLike = str | os.PathLike[str] | ColumnMapping
+
+
+@dataclass(frozen=True)
+class SourceResult(ReadResult):
+    """A `ReadResult`, the columns of the mapping that were there, and the status logs state.
+
+    A run whose log does not say how it ended is taken as complete by an import, but not while the
+    log is followed.
+    """
+
+    mapped: frozenset[str] = frozenset()
+    stated: Mapping[str, str] = field(default_factory=dict)
 
 
 def read(
     source: str | os.PathLike[str],
     *,
     format: str = "auto",
-    settings: Mapping[str, str] = _NO_SETTINGS,
+    settings: Mapping[str, str] = NO_SETTINGS,
     family: str | None = None,
+    mapping: MappingLike = NO_MAPPING,
 ) -> ReadResult:
     """Read a log, or every log in a folder, into runs of the schema.
 
@@ -58,6 +76,9 @@ def read(
         last logged step is the planned end.
     family : str, optional
         Family of the runs.
+    mapping : path or ColumnMapping, optional
+        A TOML file that says what columns mean and sets coordinates of all or some runs, see
+        `workbench.io.mapping`; `settings` win over it.
 
     Returns
     -------
@@ -66,55 +87,103 @@ def read(
     Raises
     ------
     ArgumentError
-        If the source is missing, the format unknown, or a setting cannot be.
+        If the source is missing, the format unknown, or a setting or the mapping cannot be.
     DataError
         If nothing can be read, or what is read breaks the schema.
     """
+    stated = as_mapping(mapping)
+    result = _read_path(source, format, settings, family, stated)
+    notes = stated.unused(result.runs, result.mapped)
+    return ReadResult(result.runs, result.report.plus(MappingReport(notes=tuple(notes))))
+
+
+def as_mapping(mapping: MappingLike) -> ColumnMapping:
+    """Return a mapping as it is, or read it from its file."""
+    return mapping if isinstance(mapping, ColumnMapping) else load_mapping(mapping)
+
+
+def existing(source: str | os.PathLike[str]) -> Path:
+    """Return a source as a path; `ArgumentError` when there is nothing."""
     path = Path(source)
     if not path.exists():
         msg = f"SOURCE {str(path)!r} does not exist. Give the path of a log file or folder."
         raise ArgumentError(msg)
+    return path
+
+
+def _read_path(
+    source: str | os.PathLike[str],
+    format: str,
+    settings: Mapping[str, str],
+    family: str | None,
+    mapping: ColumnMapping,
+) -> SourceResult:
+    path = existing(source)
+    found, skipped = find_sources(path, format=format, columns=mapping.columns)
+    if not found:
+        _refuse(path)
+    results = [
+        read_source(each, known, settings=settings, family=family, mapping=mapping)
+        for each, known in found
+    ]
+    report = MappingReport(skipped=skipped)
+    for result in results:
+        report = report.plus(result.report)
+    runs = join_runs([result.runs for result in results])
+    report = report.plus(MappingReport(notes=_open_ended(runs, path)))
+    said = f"read {plural(runs.sizes['run'], 'run')} of {path.name!r}"
+    mapped = frozenset().union(*(result.mapped for result in results))
+    return SourceResult(add_history(runs, said), report, mapped)
+
+
+def find_sources(
+    path: Path, *, format: str, columns: Mapping[str, str]
+) -> tuple[list[tuple[Source, Format]], tuple[SkippedSource, ...]]:
+    """Return every log at a path with its format, and the files in no known one.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder.
+    format : str
+        ``auto``, or the name of the format that counts.
+    columns : mapping of str to str
+        Canonical names that a mapping file states.
+    """
     found: list[tuple[Source, Format]] = []
     skipped: list[SkippedSource] = []
     chosen = None if format == "auto" else named_format(format)
-    for each in _sources(path, chosen):
+    for each in _sources(path, chosen, columns):
         known = chosen or format_of(each)
         if known is None:
             skipped.append(SkippedSource(source=str(each), reason="no known format"))
         else:
             found.append((each, known))
-    if not found:
-        _refuse(path)
-    results = [_read_one(each, known, settings, family) for each, known in found]
-    report = MappingReport(skipped=tuple(skipped))
-    for result in results:
-        report = report.plus(result.report)
-    runs = join_runs([result.runs for result in results])
-    report = report.plus(MappingReport(notes=_open_ended(runs, path)))
-    return ReadResult(
-        add_history(runs, f"read {plural(runs.sizes['run'], 'run')} of {path.name!r}"), report
-    )
+    return found, tuple(skipped)
 
 
-def _sources(path: Path, chosen: Format | None) -> Iterator[Source]:
-    own = Source(path, path.resolve().name if path.is_dir() else path.stem)
+def _sources(path: Path, chosen: Format | None, columns: Mapping[str, str]) -> Iterator[Source]:
+    own = Source(path, path.resolve().name if path.is_dir() else path.stem, columns)
     if path.is_file() or (format_of(own) if chosen is None else chosen.sniff(own)):
         yield own
         return
-    yield from _inside(path, path, chosen)
+    yield from _inside(path, path, chosen, columns)
 
 
-def _inside(folder: Path, root: Path, chosen: Format | None) -> Iterator[Source]:
+def _inside(
+    folder: Path, root: Path, chosen: Format | None, columns: Mapping[str, str]
+) -> Iterator[Source]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
         below = path.relative_to(root)
         # The dot in a folder's name begins no suffix: runs are called lr0.001 and lr0.002.
-        source = Source(path, (below if path.is_dir() else below.with_suffix("")).as_posix())
+        name = (below if path.is_dir() else below.with_suffix("")).as_posix()
+        source = Source(path, name, columns)
         fits = format_of(source) is not None if chosen is None else chosen.sniff(source)
         if path.is_dir() and not fits:
             if not path.is_symlink():
-                yield from _inside(path, root, chosen)
+                yield from _inside(path, root, chosen, columns)
         elif fits or chosen is None:
             yield source
 
@@ -134,13 +203,25 @@ def _refuse(path: Path) -> None:
     raise DataError(msg)
 
 
-def _read_one(
-    source: Source, format: Format, settings: Mapping[str, str], family: str | None
-) -> ReadResult:
+def read_source(
+    source: Source,
+    format: Format,
+    *,
+    settings: Mapping[str, str],
+    family: str | None,
+    mapping: ColumnMapping,
+) -> SourceResult:
+    """Read one log that `find_sources` found; arguments and errors as for `read`."""
     parsed = format.read(source)
-    runs = set_provenance(apply_settings(parsed.runs, settings), source.path)
+    left = {name: new for name, new in mapping.columns.items() if name not in parsed.mapped}
+    renamed, mapped, notes = rename_columns(parsed.runs, left)
+    parsed = replace(parsed, notes=(*parsed.notes, *(f"{source}: {note}" for note in notes)))
+    runs = set_provenance(mapping.apply(renamed, settings), source.path)
     if family is not None:
         runs = set_coordinate(runs, "family", np.full(runs.sizes["run"], family))
+    own = {canonical_run_name(str(name)): runs[name].to_numpy() for name in runs.coords}
+    unstated = np.full(runs.sizes["run"], "")
+    stated = dict(zip(map(str, own["run_id"]), map(str, own.get("status", unstated)), strict=True))
     runs = conform(runs, source=str(source))
     filled = runs["row_size"].to_numpy() > 0
     empty = [name for name, full in zip(run_names(runs), filled, strict=True) if not full]
@@ -149,7 +230,8 @@ def _read_one(
         msg = f"{source} holds no record. Import it when the first one has been written."
         raise DataError(msg)
     kept = take_runs(runs, filled) if empty else runs
-    return ReadResult(kept, _report(kept, parsed, format.name, skipped, str(source)))
+    report = _report(kept, parsed, format.name, skipped, str(source))
+    return SourceResult(kept, report, frozenset({*mapped, *parsed.mapped}), stated)
 
 
 def _report(
@@ -163,7 +245,11 @@ def _report(
     unmapped = [name for name in coordinate_names(runs) if name not in RUN_FIELDS]
     unmapped += [name for name in record_names(runs) if name not in RECORD_FIELDS]
     return MappingReport(
-        tuple(imported), (*parsed.skipped, *skipped), tuple(unmapped), parsed.notes
+        tuple(imported),
+        (*parsed.skipped, *skipped),
+        tuple(unmapped),
+        parsed.notes,
+        find_missing(runs),
     )
 
 
@@ -184,8 +270,9 @@ def import_sources(
     sources: Sequence[str | os.PathLike[str]],
     *,
     format: str = "auto",
-    settings: Mapping[str, str] = _NO_SETTINGS,
+    settings: Mapping[str, str] = NO_SETTINGS,
     family: str | None = None,
+    mapping: MappingLike = NO_MAPPING,
 ) -> MappingReport:
     """Read sources and add them to a store: all of them or, on any error, none.
 
@@ -195,13 +282,14 @@ def import_sources(
         Where to; a path's store is opened, or made, once everything has been read.
     sources : sequence of path
         Files or folders.
-    format, settings, family
+    format, settings, family, mapping
         As for `read`.
 
     Returns
     -------
     MappingReport
-        Runs that were in the store already, with the same content, are counted in the notes.
+        Runs that were in the store already are counted in the notes: with the same content, with
+        other coordinates, or with fewer records, to which those of a log that has grown are added.
 
     Raises
     ------
@@ -211,12 +299,16 @@ def import_sources(
     if not sources:
         msg = "There is no SOURCE to import. Give at least one file or folder."
         raise ArgumentError(msg)
-    results = [read(each, format=format, settings=settings, family=family) for each in sources]
+    stated = as_mapping(mapping)
+    results = [_read_path(each, format, settings, family, stated) for each in sources]
     report = MappingReport()
     for result in results:
         report = report.plus(result.report)
+    runs = join_runs([result.runs for result in results])
+    mapped = frozenset().union(*(result.mapped for result in results))
+    report = report.plus(MappingReport(notes=tuple(stated.unused(runs, mapped))))
     target = store if isinstance(store, Store) else open_store(store, create=True)
-    outcome = target.add_runs(join_runs([result.runs for result in results]))
+    outcome = target.add_runs(runs)
     notes = list(report.notes)
     if outcome.unchanged:
         count = plural(len(outcome.unchanged), "run")
@@ -224,10 +316,9 @@ def import_sources(
     if outcome.restated:
         count = plural(len(outcome.restated), "run")
         notes.append(f"{count} already in the store with the same records: coordinates updated.")
-    taken = {*outcome.added, *outcome.restated}
-    return MappingReport(
-        tuple(row for row in report.imported if row["run_id"] in taken),
-        report.skipped,
-        report.unmapped,
-        tuple(notes),
-    )
+    if outcome.grown:
+        count = plural(len(outcome.grown), "run")
+        notes.append(f"{count} already in the store with fewer records: the new ones were added.")
+    taken = {*outcome.added, *outcome.restated, *outcome.grown}
+    imported = tuple(row for row in report.imported if row["run_id"] in taken)
+    return replace(report, imported=imported, notes=tuple(notes))

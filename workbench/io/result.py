@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,14 @@ class SkippedSource(TypedDict):
     reason: str
 
 
+class MissingCoordinate(TypedDict):
+    """Runs that lack a coordinate, and the names that would have to be known to derive it."""
+
+    name: str
+    runs: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class MappingReport:
     """What was taken from the sources and what was not.
@@ -40,12 +48,15 @@ class MappingReport:
         Columns and coordinates the schema has no meaning for; kept under their own names.
     notes : tuple of str
         Decisions and gaps the user should know of.
+    missing : tuple of {name, runs, unknown}
+        What is still not known of each run's ``tau``, ``tpp`` and ``progress``, and why.
     """
 
     imported: tuple[ImportedRun, ...] = ()
     skipped: tuple[SkippedSource, ...] = ()
     unmapped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    missing: tuple[MissingCoordinate, ...] = ()
 
     def plus(self, other: MappingReport) -> MappingReport:
         """Return both reports as one."""
@@ -54,7 +65,19 @@ class MappingReport:
             (*self.skipped, *other.skipped),
             tuple(dict.fromkeys((*self.unmapped, *other.unmapped))),
             tuple(dict.fromkeys((*self.notes, *other.notes))),
+            _together((*self.missing, *other.missing)),
         )
+
+
+def _together(gaps: tuple[MissingCoordinate, ...]) -> tuple[MissingCoordinate, ...]:
+    groups: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
+    for gap in gaps:
+        key = (gap["name"], gap["unknown"])
+        groups[key] = (*groups.get(key, ()), *gap["runs"])
+    return tuple(
+        MissingCoordinate(name=name, runs=runs, unknown=unknown)
+        for (name, unknown), runs in groups.items()
+    )
 
 
 @dataclass(frozen=True)
@@ -77,11 +100,14 @@ class Parsed:
         Runs left out.
     notes : tuple of str
         Decisions the reader made.
+    mapped : tuple of str
+        Columns the reader itself renamed as ``Source.columns`` says.
     """
 
     runs: xr.Dataset
     skipped: tuple[SkippedSource, ...] = ()
     notes: tuple[str, ...] = ()
+    mapped: tuple[str, ...] = ()
 
 
 HEAD_BYTES = 1 << 16
@@ -89,10 +115,15 @@ HEAD_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Source:
-    """One thing to read: its path and the name to give a run that has none of its own."""
+    """One thing to read: its path and the name to give a run that has none of its own.
+
+    `columns` are the canonical names a mapping file states for columns, for readers that have to
+    know a step or a loss to read at all.
+    """
 
     path: Path
     name: str = field(default="")
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return str(self.path)

@@ -19,12 +19,19 @@ from workbench.schema import (
     canonical_run_name,
     row_bounds,
 )
+from workbench.store.snapshot import column
 
 _BLOCK = 1 << 20
 
 
-def apply_settings(runs: xr.Dataset, settings: Mapping[str, str]) -> xr.Dataset:
-    """Fill or override run coordinates with the same value for every run.
+def apply_settings(
+    runs: xr.Dataset,
+    settings: Mapping[str, str],
+    *,
+    only: NDArray[np.bool_] | None = None,
+    origin: str = "",
+) -> xr.Dataset:
+    """Fill or override run coordinates with the same value for every run, or for some.
 
     Parameters
     ----------
@@ -33,6 +40,10 @@ def apply_settings(runs: xr.Dataset, settings: Mapping[str, str]) -> xr.Dataset:
     settings : mapping of str to str
         ``total_steps=last`` takes each run's last logged step as its planned end; in ``run_id``
         the text ``{name}`` stands for the name the run has.
+    only : ndarray of bool, shape (run,), optional
+        Leave the other runs as they are.
+    origin : str
+        Where the settings stand, for errors; default: the option ``--set``.
 
     Returns
     -------
@@ -45,11 +56,25 @@ def apply_settings(runs: xr.Dataset, settings: Mapping[str, str]) -> xr.Dataset:
     """
     for given, text in settings.items():
         name = canonical_run_name(given)
+        said = f"{origin}{given} = {text!r}" if origin else f"--set {given}={text}"
         if name in RECORD_FIELDS or name == "row_size" or name in runs.data_vars:
-            msg = f"--set {given}={text}: {name!r} is logged at every step, not set for a run."
+            msg = f"{said}: {name!r} is logged at every step, not set for a run."
             raise ArgumentError(msg)
-        runs = set_coordinate(runs, name, _value(runs, name, text))
+        values = _value(runs, name, text, said)
+        if only is not None:
+            values = _where(only, values, runs, name)
+        runs = set_coordinate(runs, name, values)
     return runs
+
+
+def _where(
+    only: NDArray[np.bool_], values: NDArray[np.generic], runs: xr.Dataset, name: str
+) -> NDArray[np.generic]:
+    """Return `values` for some runs and what the others have under the name, or an alias of it."""
+    given = [n for n in map(str, runs.coords) if canonical_run_name(n) == name]
+    others = sorted(given, key=lambda n: n != name)
+    before = runs[others[0]].to_numpy() if others else np.full(len(only), None)
+    return column([new if own else old for own, new, old in zip(only, values, before, strict=True)])
 
 
 def set_coordinate(runs: xr.Dataset, name: str, values: ArrayLike) -> xr.Dataset:
@@ -62,7 +87,7 @@ def set_coordinate(runs: xr.Dataset, name: str, values: ArrayLike) -> xr.Dataset
     return runs.drop_vars(same).assign_coords({name: ("run", np.asarray(values))})
 
 
-def _value(runs: xr.Dataset, name: str, text: str) -> NDArray[np.generic]:
+def _value(runs: xr.Dataset, name: str, text: str, said: str) -> NDArray[np.generic]:
     count = runs.sizes["run"]
     if name == "total_steps" and text == "last":
         ends = row_bounds(runs)[1:]
@@ -71,9 +96,9 @@ def _value(runs: xr.Dataset, name: str, text: str) -> NDArray[np.generic]:
         last[filled] = runs["step"].to_numpy()[ends[filled] - 1]
         return last
     if name == "run_id":
-        return _names(runs, text)
+        return _names(runs, text, said)
     if name == "status" and text not in STATUSES:
-        msg = f"--set status={text}: use one of {', '.join(STATUSES)}."
+        msg = f"{said}: use one of {', '.join(STATUSES)}."
         raise ArgumentError(msg)
     field = RUN_FIELDS.get(name)
     if field is not None and field.kind == "text":
@@ -86,16 +111,16 @@ def _value(runs: xr.Dataset, name: str, text: str) -> NDArray[np.generic]:
         return np.full(count, number)
     if field is not None:
         also = ", or 'last'" if name == "total_steps" else ""
-        msg = f"--set {name}={text}: {name!r} is a number [{field.units}]. Give a number{also}."
+        msg = f"{said}: {name!r} is a number [{field.units}]. Give a number{also}."
         raise ArgumentError(msg)
     return np.full(count, text)
 
 
-def _names(runs: xr.Dataset, text: str) -> NDArray[np.generic]:
+def _names(runs: xr.Dataset, text: str, said: str) -> NDArray[np.generic]:
     if runs.sizes["run"] > 1 and "{name}" not in text:
         msg = (
-            f"--set run_id={text} would give {runs.sizes['run']} runs one name. Put the name they "
-            f"have in it: --set run_id='{text}/{{name}}'"
+            f"{said} would give {runs.sizes['run']} runs one name. Put the name they have in it: "
+            f"'{text}/{{name}}'"
         )
         raise ArgumentError(msg)
     given = next(n for n in map(str, runs.variables) if canonical_run_name(n) == "run_id")

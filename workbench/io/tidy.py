@@ -38,14 +38,26 @@ def sniff_tidy(source: Source) -> bool:
     """Tell whether this is a folder with the pair, or a table with a run_id, a step and a loss."""
     if source.path.is_dir():
         return (source.path / RUNS).is_file() and (source.path / CURVES).is_file()
-    header = header_of(source.path)
+    header = _renamed(header_of(source.path), source)
     return _is_curve(header) and _id_column(header) is not None
 
 
 def sniff_csv(source: Source) -> bool:
     """Tell whether this is a table of one run: a step and a loss, and no run_id."""
-    header = header_of(source.path) if source.path.is_file() else []
+    header = _renamed(header_of(source.path), source) if source.path.is_file() else []
     return _is_curve(header) and _id_column(header) is None
+
+
+def _renamed(header: Sequence[str], source: Source) -> list[str]:
+    """Return column names as a mapping file has them; what had such a name before gives way."""
+    taken = {source.columns[name] for name in header if name in source.columns}
+    names: list[str] = []
+    for name in header:
+        plain = source.columns.get(name, name)
+        while name not in source.columns and (plain in taken or plain in names):
+            plain += "_"
+        names.append(plain)
+    return names
 
 
 def _is_curve(header: Sequence[str]) -> bool:
@@ -60,9 +72,10 @@ def _id_column(header: Sequence[str]) -> str | None:
 def read_csv(source: Source) -> Parsed:
     """Read a table of one run, such as ``step,lr,loss``; the run is named after the file."""
     table, notes = read_table(source.path)
+    table.columns = pd.Index(_renamed(list(table.columns), source))
     table.insert(0, "run_id", source.name)
     coords, runs, more = _curves(table, str(source))
-    return Parsed(ragged(coords, runs), notes=(*notes, *more))
+    return Parsed(ragged(coords, runs), notes=(*notes, *more), mapped=_mapped(source.path, source))
 
 
 def read_tidy(source: Source) -> Parsed:
@@ -74,11 +87,11 @@ def read_tidy(source: Source) -> Parsed:
         If a run of the curves is not among the runs, or a column does not hold what it should.
     """
     if not source.path.is_dir():
-        coords, runs, notes = _curves_with_id(source.path)
-        return Parsed(ragged(coords, runs), notes=notes)
+        coords, runs, notes = _curves_with_id(source.path, source)
+        return Parsed(ragged(coords, runs), notes=notes, mapped=_mapped(source.path, source))
     path = source.path / RUNS
     heads = _heads(path)
-    coords, runs, notes = _curves_with_id(source.path / CURVES)
+    coords, runs, notes = _curves_with_id(source.path / CURVES, source)
     known = {str(name): i for i, name in enumerate(heads["run_id"])}
     strange = [str(name) for name in coords["run_id"] if str(name) not in known]
     if strange:
@@ -88,7 +101,12 @@ def read_tidy(source: Source) -> Parsed:
     merged = coords | {name: values[order] for name, values in heads.items()}
     empty = sorted(set(known) - set(map(str, coords["run_id"])))
     skipped = [SkippedSource(source=f"{path}: {n}", reason="it has no record") for n in empty]
-    return Parsed(ragged(merged, runs), skipped=tuple(skipped), notes=notes)
+    mapped = _mapped(source.path / CURVES, source)
+    return Parsed(ragged(merged, runs), skipped=tuple(skipped), notes=notes, mapped=mapped)
+
+
+def _mapped(path: Path, source: Source) -> tuple[str, ...]:
+    return tuple(name for name in header_of(path) if name in source.columns)
 
 
 def _heads(path: Path) -> _Coords:
@@ -110,12 +128,13 @@ def _heads(path: Path) -> _Coords:
     return heads
 
 
-def _curves_with_id(path: Path) -> tuple[_Coords, list[Records], tuple[str, ...]]:
-    key = _id_column(header_of(path))
+def _curves_with_id(path: Path, source: Source) -> tuple[_Coords, list[Records], tuple[str, ...]]:
+    key = _id_column(_renamed(header_of(path), source))
     if key is None:
         msg = f"{path} has no run_id column. Add one, or import it with --format csv as one run."
         raise DataError(msg)
     table, notes = read_table(path)
+    table.columns = pd.Index(_renamed(list(table.columns), source))
     unnamed = table[key].isin(MISSING)
     if unnamed.any():
         msg = f"record {int(np.flatnonzero(unnamed)[0]) + 1} of {path} has no run_id. Fill it in."

@@ -59,7 +59,8 @@ def conform(ds: xr.Dataset, *, source: str = "the dataset") -> xr.Dataset:
     coords = {name: ds[name].to_numpy() for name in coordinate_names(ds)}
     records = {name: ds[name].to_numpy() for name in record_names(ds)}
     n_run = ds.sizes["run"]
-    coords.setdefault("status", np.full(n_run, "done"))
+    stated = coords.get("status", np.full(n_run, "")).astype(str)
+    coords["status"] = np.where(stated == "", "done", stated)
     coords.setdefault("family", np.full(n_run, ""))
     runs = make_runs(coords, records, row_size=ds["row_size"].to_numpy(), attrs=_kept(ds.attrs))
     validate(runs, source=source)

@@ -5,6 +5,6 @@ from __future__ import annotations
 from workbench.store.consolidate import AddResult
 from workbench.store.recorder import Recorder
 from workbench.store.store import Store, open_store
-from workbench.store.writer import EndStatus, RunWriter
+from workbench.store.writer import ENDS, EndStatus, RunWriter
 
-__all__ = ["AddResult", "EndStatus", "Recorder", "RunWriter", "Store", "open_store"]
+__all__ = ["ENDS", "AddResult", "EndStatus", "Recorder", "RunWriter", "Store", "open_store"]

@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 import xarray as xr
-from numpy.typing import NDArray
 from sqlalchemy.exc import IntegrityError
 
 from workbench.errors import DataError
 from workbench.schema import (
     conform,
     coordinate_names,
-    iter_runs,
-    make_runs,
     record_names,
+    row_bounds,
     run_names,
     take_runs,
 )
+from workbench.store.batches import Records
 from workbench.store.generation import digests, load_runs
+from workbench.store.growth import grow
 from workbench.store.publish import Change, publish
 from workbench.store.registry import Registry, points, runs
 from workbench.store.snapshot import (
@@ -32,6 +32,7 @@ from workbench.store.snapshot import (
     assemble,
     join_runs,
     live_records,
+    put_together,
     read_settled,
 )
 from workbench.store.table import summaries
@@ -40,14 +41,16 @@ from workbench.store.writer import ENDS
 
 @dataclass(frozen=True)
 class AddResult:
-    """Names of the runs an import added, found unchanged, or restated.
+    """Names of the runs an import added, found unchanged, restated, or grown.
 
-    A run is restated when its records are those of the store and only run coordinates are new.
+    A run is restated when its records are those of the store and only run coordinates are new; it
+    has grown when the import brought more records of it, or those of a later attempt.
     """
 
     added: tuple[str, ...]
     unchanged: tuple[str, ...]
     restated: tuple[str, ...] = ()
+    grown: tuple[str, ...] = ()
 
 
 def consolidate_change(root: Path, registry: Registry) -> int:
@@ -101,10 +104,12 @@ def add_change(
             _require_settled(row)
         settled = read_settled(root, snapshot)
         differing = [name for name, row in there.items() if row.digest != own[name]]
-        again = _restated(settled, fresh, differing, {n: there[n].digest for n in differing})
+        marks = {name: there[name].digest for name in differing}
+        again, grown = _restated(settled, fresh, differing, marks)
         changed = () if again is None else tuple(run_names(again))
         added = tuple(name for name in own if name not in there)
-        result = AddResult(added, tuple(n for n in there if n not in changed), changed)
+        restated = tuple(name for name in changed if name not in grown)
+        result = AddResult(added, tuple(n for n in there if n not in changed), restated, grown)
         if not added and again is None:
             return None
         new = take_runs(fresh, np.isin(run_names(fresh), added))
@@ -139,24 +144,27 @@ def _require_settled(row: RunRow) -> None:
     if not row.settled:
         msg = (
             f"Run {row.run_id!r} is in the store already, as {row.status!r}; nothing was changed. "
-            "Give the imported run another run_id, or import it into another store."
+            "Give the imported run another run_id, or import it into another store; a log that "
+            "is still being followed is finished with: workbench import LOG --follow."
         )
         raise DataError(msg)
 
 
 def _restated(
     settled: xr.Dataset | None, fresh: xr.Dataset, names: list[str], marks: dict[str, str | None]
-) -> xr.Dataset | None:
-    """Return stored runs with the coordinates an import states anew, None when none changes.
+) -> tuple[xr.Dataset | None, tuple[str, ...]]:
+    """Return stored runs as an import states them anew, None when none changes; and which grew.
 
     What the import does not record stays as it is in the store.
     """
     if settled is None or not names:
-        return None
+        return None, ()
     stored = load_runs(settled, np.flatnonzero(np.isin(run_names(settled), names)))
     order = [run_names(fresh).index(name) for name in run_names(stored)]
     stated = take_runs(fresh, order)
-    _require_same_records(stored, stated)
+    old, new = _records(stored), _records(stated)
+    records = {name: grow(name, old[name], new[name]) for name in old}
+    grown = tuple(name for name in old if records[name] is not old[name])
     coords = {name: stored[name].to_numpy() for name in coordinate_names(stored)}
     for name in coordinate_names(stated):
         values = stated[name].to_numpy()
@@ -164,32 +172,19 @@ def _restated(
         recorded = ~np.isnan(values) if number else values.astype(str) != ""
         if recorded.any():
             coords[name] = np.where(recorded, values, coords.get(name, values))
-    records = {name: stored[name].to_numpy() for name in record_names(stored)}
-    merged = conform(make_runs(coords, records, row_size=stored["row_size"].to_numpy()))
+    merged = conform(put_together(coords, list(records.values())))
     now = digests(merged)
     changed = np.array([now[name] != marks[name] for name in run_names(merged)])
-    return take_runs(merged, changed) if changed.any() else None
+    return (take_runs(merged, changed) if changed.any() else None), grown
 
 
-def _require_same_records(stored: xr.Dataset, stated: xr.Dataset) -> None:
-    both = zip(iter_runs(stored), iter_runs(stated), strict=True)
-    for (name, old), (_, new) in both:
-        same = int(old["row_size"]) == int(new["row_size"]) and all(
-            np.array_equal(_record(old, column), _record(new, column), equal_nan=True)
-            for column in {*record_names(stored), *record_names(stated)}
-        )
-        if not same:
-            msg = (
-                f"Run {name!r} is in the store already, with other records; nothing was changed. "
-                "Give the imported run another run_id, or import it into another store."
-            )
-            raise DataError(msg)
-
-
-def _record(run: xr.Dataset, column: str) -> NDArray[np.float64]:
-    if column not in run.variables:
-        return np.full(run.sizes["obs"], np.nan)
-    return run[column].to_numpy().astype(np.float64)
+def _records(ds: xr.Dataset) -> dict[str, Records]:
+    bounds = row_bounds(ds)
+    columns = {name: ds[name].to_numpy() for name in record_names(ds)}
+    return {
+        run_id: {name: values[bounds[i] : bounds[i + 1]] for name, values in columns.items()}
+        for i, run_id in enumerate(run_names(ds))
+    }
 
 
 def _update(connection: sa.Connection, row: RunRow, values: dict[str, Any]) -> bool:

@@ -69,6 +69,7 @@ class Registry:
         self.path = path
         self._synced = 0.0
         self._pid = os.getpid()
+        self._file: tuple[int, int] | None = None
         self._engine = sa.create_engine(
             f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
         )
@@ -141,9 +142,28 @@ class Registry:
             # The level cannot be changed inside a transaction, so it is set before one begins.
             _driver(connection).execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
             with connection.begin():
+                self._require_same_file()
                 yield connection
         if sync:
             self._synced = now
+
+    def _require_same_file(self) -> None:
+        # SQLite goes on writing into a file that was deleted or replaced, and says it is fine.
+        try:
+            status = self.path.stat()
+        except OSError as error:
+            msg = (
+                f"The registry {self.path} is not there any more: {error.strerror}. Bring the "
+                "store back to where it was; what was written before is in it."
+            )
+            raise DataError(msg) from None
+        found = (status.st_dev, status.st_ino)
+        if self._file not in (None, found):
+            self._file = None
+            self._engine.dispose()  # the next transaction opens what is there now
+            msg = f"The registry {self.path} was replaced by another one. Nothing was written."
+            raise DataError(msg)
+        self._file = found
 
     def problems(self) -> tuple[str, ...]:
         """Return what SQLite finds wrong with the file."""

@@ -149,13 +149,18 @@ def assemble(rows: Sequence[RunRow], records: dict[str, Records]) -> xr.Dataset 
         name: column([each.get(name) for each in coordinates])
         for name in dict.fromkeys(name for each in coordinates for name in each)
     }
-    parts = [records[row.run_id] for row in kept]
+    ragged = put_together(coords, [records[row.run_id] for row in kept])
+    return conform(ragged, source="the live runs")
+
+
+def put_together(coords: dict[str, NDArray[np.generic]], parts: Sequence[Records]) -> xr.Dataset:
+    """Build ragged runs from run coordinates and the records of each run in the same order."""
     sizes = [len(part["step"]) for part in parts]
     columns = {
         name: np.concatenate([part.get(name, np.full(len(part["step"]), np.nan)) for part in parts])
         for name in dict.fromkeys(name for part in parts for name in part)
     }
-    return conform(make_runs(*_apart(coords, columns), row_size=sizes), source="the live runs")
+    return make_runs(*_apart(coords, columns), row_size=sizes)
 
 
 def column(values: Sequence[Any]) -> NDArray[np.generic]:

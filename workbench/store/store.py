@@ -15,10 +15,11 @@ import xarray as xr
 from workbench.errors import ArgumentError, DataError
 from workbench.schema import STATUSES, Filter, add_history
 from workbench.store.attributes import clean_attributes
+from workbench.store.batches import unpack
 from workbench.store.check import find_problems
 from workbench.store.consolidate import AddResult, add_change, consolidate_change
 from workbench.store.export import export_runs
-from workbench.store.registry import Registry, bump, runs, value_of
+from workbench.store.registry import Registry, bump, points, runs, value_of
 from workbench.store.snapshot import Snapshot, read_settled, select, take_snapshot
 from workbench.store.table import run_table
 from workbench.store.writer import RunWriter, check_run_id
@@ -161,7 +162,12 @@ class Store:
         return self._stable(read)
 
     def start_run(
-        self, run_id: str, *, family: str, attributes: Mapping[str, Any] | None = None
+        self,
+        run_id: str,
+        *,
+        family: str,
+        attributes: Mapping[str, Any] | None = None,
+        reopen: bool = False,
     ) -> RunWriter:
         """Begin a run, or take over one that was planned or did not finish.
 
@@ -173,6 +179,8 @@ class Store:
             Runs that share a recipe.
         attributes : mapping of str to number or text, optional
             Hyper-parameters; on a resumed run they are added to those it has.
+        reopen : bool
+            Take over a run that is done too: its log turned out to go on.
 
         Returns
         -------
@@ -181,7 +189,7 @@ class Store:
         Raises
         ------
         DataError
-            If the run is done.
+            If the run is done, unless `reopen`.
         ArgumentError
             If a name or value cannot be kept.
         """
@@ -194,7 +202,7 @@ class Store:
             if row is None:
                 _insert(connection, run_id, family, "running", fresh, attempt=1, token=token)
                 return RunWriter(self._registry, run_id=run_id, attempt=1, token=token)
-            if row.status == "done":
+            if row.status == "done" and not reopen:
                 msg = (
                     f"Run {run_id!r} is done; its curve cannot be added to. Use another run_id, "
                     "or read it with Store.runs()."
@@ -205,6 +213,16 @@ class Store:
             values = {"attributes": row.attributes | fresh, **taken, **state}
             connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
         return RunWriter(self._registry, run_id=run_id, attempt=row.attempt + 1, token=token)
+
+    def last_step(self, run_id: str) -> int | None:
+        """Return the largest step a run has in the store; None without one."""
+        with self._registry.read() as connection:
+            settled = sa.select(runs.c.last_step).where(runs.c.run_id == run_id)
+            packed = sa.select(points.c.packed).where(points.c.run_id == run_id)
+            found = [connection.execute(settled).scalar()]
+            live = connection.execute(packed).scalars().all()
+        found += [int(unpack(batch)["step"].max(initial=-1)) for batch in live]
+        return max((step for step in found if step is not None and step >= 0), default=None)
 
     def plan_run(
         self, run_id: str, *, family: str, attributes: Mapping[str, Any] | None = None
@@ -245,12 +263,14 @@ class Store:
         Returns
         -------
         AddResult
-            Names of the runs added, and of those that were there with the same content.
+            Names of the runs added, of those that were there with the same content, of those
+            whose run coordinates were stated anew, and of those that have grown: whose records
+            are more than the store had, or were written on by a later attempt.
 
         Raises
         ------
         DataError
-            If the data break the schema, or a run is there with other content; nothing is changed.
+            If the data break the schema, or a run is there with other records; nothing is changed.
         """
         return add_change(self.root, self._registry, runs, family=family)
 

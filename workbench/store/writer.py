@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from numpy.typing import ArrayLike
 
 from workbench.errors import ArgumentError, DataError
-from workbench.store.attributes import clean_points
+from workbench.store.attributes import clean_attributes, clean_points
 from workbench.store.batches import join, pack, unpack
 from workbench.store.registry import Registry, bump, points, runs
 
@@ -71,6 +72,23 @@ class RunWriter:
                 self._fold(connection, number)
             bump(connection, "revision")
         self._sequence = number
+
+    def describe(self, attributes: Mapping[str, Any]) -> None:
+        """Add hyper-parameters to those the run has, or correct them.
+
+        Raises
+        ------
+        ArgumentError
+            If a name or value cannot be kept.
+        DataError
+            If another process has taken over the run, or it has ended.
+        """
+        fresh = clean_attributes(attributes)
+        known = sa.select(runs.c.attributes).where(runs.c.run_id == self.run_id)
+        with self._registry.write() as connection:
+            row = connection.execute(known).first()
+            self._claim(connection, attributes=(row.attributes if row else {}) | fresh)
+            bump(connection, "revision")
 
     def heartbeat(self) -> None:
         """Say that the run is alive, without a point; `DataError` when it was taken over."""
