@@ -46,7 +46,7 @@ def read_rows(
     header = [name.removeprefix("\ufeff").strip() for name in _next(rows, path) or []]
     repeated = {name for name in header if header.count(name) > 1} if len(header) < 1000 else set()
     if not header or repeated:
-        what = f"column {min(repeated)!r} twice" if repeated else "no complete header"
+        what = f"column {min(repeated)[:40]!r} twice" if repeated else "no complete header"
         msg = f"{path} has {what}. Export it again with one column a name."
         raise DataError(msg)
     return header, _complete(rows, header, path, log)

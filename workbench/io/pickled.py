@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickletools
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -70,18 +71,10 @@ def read_pickle(content: bytes, makers: Mapping[tuple[str, str], Maker], *, wher
             "Load it with the software that wrote it and save the table as Parquet."
         )
         raise DataError(msg)
-    machine = _Machine(makers)
     try:
-        # The generator checks every length against the content before it is read.
-        for count, (code, argument, _) in enumerate(pickletools.genops(io.BytesIO(content))):
-            if count >= _MOST_INSTRUCTIONS:
-                msg = f"over {_MOST_INSTRUCTIONS} instructions"
-                raise ForbiddenPickleError(msg)
-            if code.name == "STOP":
-                return machine.result()
-            machine.step(code.name, argument)
-        msg = "it ends without a result"
-        raise ForbiddenPickleError(msg)
+        with warnings.catch_warnings():  # of backslashes in damaged names
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return _run(_Machine(makers), content)
     except ForbiddenPickleError as error:
         msg = (
             f"{where} is refused: {error}. Only tables of numbers and text written by pandas are "
@@ -92,6 +85,19 @@ def read_pickle(content: bytes, makers: Mapping[tuple[str, str], Maker], *, wher
         reason = " ".join(str(error).split())[:200]
         msg = f"{where} is damaged or no pickled table: {reason}. Save it again."
         raise DataError(msg) from error
+
+
+def _run(machine: _Machine, content: bytes) -> Any:
+    # The generator checks every length against the content before it is read.
+    for count, (code, argument, _) in enumerate(pickletools.genops(io.BytesIO(content))):
+        if count >= _MOST_INSTRUCTIONS:
+            msg = f"over {_MOST_INSTRUCTIONS} instructions"
+            raise ForbiddenPickleError(msg)
+        if code.name == "STOP":
+            return machine.result()
+        machine.step(code.name, argument)
+    msg = "it ends without a result"
+    raise ForbiddenPickleError(msg)
 
 
 class _Machine:

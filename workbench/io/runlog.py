@@ -27,7 +27,7 @@ from workbench.text import plural
 
 _STEP_LIMIT = 2**53  # beyond it a float no longer tells neighbouring steps apart
 _RESERVED = ("run", "obs", "row_size")
-_LONGEST_NAME = 1000
+_LONGEST_NAME, _LONGEST_COLUMN = 1000, 200
 _CELLS, _SPARSEST = 1 << 26, 64  # a table over half a GiB needs a value in 64 cells at least
 
 
@@ -78,10 +78,9 @@ class RunLog:
             self.leave_out("record whose step is no whole number from 0")
         else:
             for name, value in values.items():
-                if name not in self._steps:
-                    self._steps[name], self._values[name] = array("q"), array("d")
-                self._steps[name].append(int(step))
-                self._values[name].append(value)
+                if name in self._steps or self._start(name, 1):
+                    self._steps[name].append(int(step))
+                    self._values[name].append(value)
 
     def add_series(self, name: str, steps: ArrayLike, values: ArrayLike) -> None:
         """Add one column's values in the order they were logged.
@@ -98,10 +97,17 @@ class RunLog:
         if not usable.all():
             self.leave_out("record without a usable step", int((~usable).sum()))
             given, logged = given[usable], logged[usable]
-        if name not in self._steps:
-            self._steps[name], self._values[name] = array("q"), array("d")
-        self._steps[name].frombytes(given.astype(np.int64).tobytes())
-        self._values[name].frombytes(logged.tobytes())
+        if name in self._steps or self._start(name, len(given)):
+            self._steps[name].frombytes(given.astype(np.int64).tobytes())
+            self._values[name].frombytes(logged.tobytes())
+
+    def _start(self, name: str, count: int) -> bool:
+        """Start a column, unless its name is too long to be one; count what is left out then."""
+        if len(name) > _LONGEST_COLUMN:
+            self.leave_out(f"value under a name of over {_LONGEST_COLUMN} characters", count)
+            return False
+        self._steps[name], self._values[name] = array("q"), array("d")
+        return True
 
     def has(self, name: str) -> bool:
         """Tell whether a column of this canonical name has a finite value."""

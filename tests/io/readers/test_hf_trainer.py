@@ -82,7 +82,10 @@ def test_a_folder_of_checkpoints_is_one_run_with_the_newest_history(tmp_path):
     assert "id2label.0" not in result.runs.variables
     assert any("training_args.bin" in note for note in result.report.notes)
     write(run, state(HISTORY))
-    assert read(run).runs["train_loss"].to_numpy().tolist() == [3.0, 2.5, 2.25]
+    (run / "runs").mkdir()
+    whole = read(run)
+    assert whole.runs["train_loss"].to_numpy().tolist() == [3.0, 2.5, 2.25]
+    assert [row["source"] for row in whole.report.skipped] == [str(run / "runs")]
 
 
 def test_what_an_earlier_attempt_alone_holds_is_kept_under_the_later_one(tmp_path):

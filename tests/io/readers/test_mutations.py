@@ -57,6 +57,7 @@ JSONL = [
     {"config": {"lr": 0.1, "betas": [0.9, 0.95]}},
     {"run_id": "a", "step": 1, "loss": 3.5, "grad": {"norm": 1}},
     {"run_id": "b", "split": "val", "step": 2, "loss": "NaN"},
+    {"run_id": "b", "step": 3, "loss": "2.5"},
     {"run_id": "a", "step": 2, "loss": 3.25, "final-val/loss": 3},
 ]
 EXPORT = (

@@ -147,6 +147,13 @@ def test_an_interrupted_export_is_said(tmp_path):
     ]
 
 
+def test_a_folder_that_holds_other_logs_too_is_read_log_by_log(tmp_path):
+    write(tmp_path / "project" / "RUN-1_part_0.parquet", series("loss", [(1, 2.0)]))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.csv").write_text("step,loss\n1,2\n")
+    assert run_names(read(tmp_path).runs) == ["other/a", "RUN-1"]
+
+
 def test_a_fork_says_where_it_branches(tmp_path):
     rows = [
         parameter("sys/forking/parent", "string", "RUN-0"),

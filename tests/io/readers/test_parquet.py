@@ -147,7 +147,7 @@ def test_a_table_that_unfolds_out_of_a_few_bytes_is_refused(tmp_path, monkeypatc
     with pytest.raises(DataError, match="claims 100000 rows in"):
         read(path)
     monkeypatch.undo()
-    monkeypatch.setattr("workbench.io.parquet_files._LARGEST_CHUNK", 100)
+    monkeypatch.setattr("workbench.io.parquet_files._LARGEST_GROUP", 100)
     with pytest.raises(DataError, match="smaller row groups"):
         read(path)
 

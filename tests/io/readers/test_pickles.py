@@ -60,6 +60,20 @@ def test_runs_come_out_of_a_table_of_tables(tmp_path, protocol):
     assert runs["learning_rate_sum"].to_numpy()[:3].tolist() == [0, 0.5, 1]
 
 
+def test_the_batch_size_follows_the_compute_where_its_column_is_wrong(tmp_path):
+    rows = [history(0), history(1)]
+    for row, size in zip(rows, (100, 200), strict=True):
+        row["compute"] = 6 * size * row["step"] * 8 / 1e15
+    rows[1]["compute"] /= 8
+    path = tmp_path / "mlp.pkl"
+    path.write_bytes(pickle.dumps(table(rows)))
+    result = read(path)
+    assert result.runs["batch_size"].to_numpy().tolist() == [8, 1]
+    (note,) = [note for note in result.report.notes if "batch size" in note]
+    assert "batch size 1 taken from the compute" in note
+    assert "say 8" in note
+
+
 def test_rows_that_repeat_a_run_byte_for_byte_are_merged_and_said(tmp_path):
     frame = table([history(0), history(1)])
     path = tmp_path / "mlp.pkl"

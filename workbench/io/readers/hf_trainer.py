@@ -10,7 +10,7 @@ from typing import Any
 from workbench.errors import DataError
 from workbench.io.configs import take_config
 from workbench.io.json_text import as_number, read_json
-from workbench.io.result import Format, Parsed, Source
+from workbench.io.result import Format, Parsed, SkippedSource, Source
 from workbench.io.runlog import RunLog, parsed
 
 STATE = "trainer_state.json"
@@ -68,7 +68,16 @@ def read(source: Source) -> Parsed:
     for entry in state["log_history"]:
         _take_entry(log, entry)
     _take_settings(log, state, path)
-    return parsed([log])
+    return parsed([log], skipped=_beside(source.path) if source.path.is_dir() else ())
+
+
+def _beside(folder: Path) -> list[SkippedSource]:
+    """Return the other folders of an output folder, such as the events of the same run."""
+    return [
+        SkippedSource(source=str(path), reason=f"beside {STATE}, which holds the run's history")
+        for path in sorted(folder.glob("[!.]*"))
+        if path.is_dir() and not path.name.startswith("checkpoint-")
+    ]
 
 
 def _state(path: Path) -> Mapping[str, Any]:

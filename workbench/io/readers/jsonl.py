@@ -23,6 +23,7 @@ _RUN_KEYS = ("run_id", "run", "run_name", "experiment_id")
 _SPLIT_KEYS = ("split", "mode", "phase", "stage", "subset", "kind", "type", "event")
 _HELD_OUT = ("val", "valid", "validation", "eval", "evaluation", "dev")
 _MOST_RUNS = 100_000
+_DEEPEST, _LONGEST_NAME = 32, 200
 
 
 def sniff(source: Source) -> bool:
@@ -114,15 +115,14 @@ class _Run:
         take_config(self.log, {k: v for k, v in own.items() if k not in _RUN_KEYS})
 
 
-def _values(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a flat row; NaN and what is no plain value, which settings leave out, stay here."""
-    flat: dict[str, Any] = dict(_flat(row))
+def _values(row: Mapping[str, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
+    """Return a flat row with every value, also those that settings leave out, such as NaN."""
+    flat: dict[str, Any] = {}
     for key, value in row.items():
-        if not isinstance(value, Mapping) and len(key) <= 200:
-            flat.setdefault(key, value)
-        elif isinstance(value, Mapping):
-            inner = {f"{key}/{k}": v for k, v in value.items() if isinstance(v, float)}
-            flat = inner | flat  # NaN one level down
+        if isinstance(value, Mapping) and depth < _DEEPEST:
+            flat |= _values(value, f"{prefix}{key}/", depth + 1)
+        elif len(prefix) + len(key) <= _LONGEST_NAME:
+            flat[prefix + key] = value
     return flat
 
 

@@ -47,9 +47,11 @@ class _Run:
 
 
 def sniff(source: Source) -> bool:
-    """Tell whether this is a part of an export, or a folder with them, also by project."""
+    """Tell whether this is a part of an export, or a folder of nothing else, also by project."""
     if source.path.is_dir():
-        return _is_part(next(_inside(source.path, "*.parquet"), None))
+        return _holds_parts_only(source.path) and _is_part(
+            next(_inside(source.path, "*.parquet"), None)
+        )
     return source.head.startswith(MAGIC) and _is_part(source.path)
 
 
@@ -57,6 +59,16 @@ def _inside(folder: Path, pattern: str) -> Iterator[Path]:
     """Yield the files of a folder and of the folders in it, the parts of a run in order."""
     for each in (folder, *sorted(path for path in folder.glob("[!.]*") if path.is_dir())):
         yield from sorted(each.glob(f"[!.]{pattern}"), key=_order)
+
+
+def _holds_parts_only(folder: Path, depth: int = 0) -> bool:
+    for path in folder.glob("[!.]*"):
+        if path.is_dir():
+            if depth or not _holds_parts_only(path, depth + 1):
+                return False
+        elif not path.name.endswith((".parquet", ".parquet.tmp")):
+            return False
+    return True
 
 
 def _order(path: Path) -> tuple[str, int]:

@@ -20,6 +20,7 @@ from workbench.io.runlog import RunLog, parsed
 from workbench.text import plural
 
 _HISTORY = "history"
+_PETA = 1e15
 # Their name: ours. D is the width, B examples a step of L tokens, -1 stands for not recorded.
 _SETTINGS = {"D": "width", "N": "depth", "lr": "peak_lr", "decay_frac": "decay_fraction"}
 _COLUMNS = {
@@ -149,6 +150,25 @@ def _take_settings(log: RunLog, row: Mapping[str, Any]) -> None:
     examples, length = log.settings.pop("B", None), log.settings.get("L")
     if examples is not None and length is not None:
         log.settings["batch_size"] = examples * length
+    _check_batch(log, row[_HISTORY].columns)
+
+
+def _check_batch(log: RunLog, columns: Mapping[str, Any]) -> None:
+    """Take the batch size from the compute, which is 6·N·B·steps, where ``B`` contradicts it."""
+    size, said = log.settings.get("model_size"), log.settings.get("batch_size")
+    if not size or "compute" not in columns:
+        return
+    steps, compute = _numbers(columns["step"]), _numbers(columns["compute"])
+    counted = (steps > 0) & np.isfinite(compute)
+    if not counted.any():
+        return
+    batch = float(np.median(compute[counted] * _PETA / steps[counted])) / (6 * size)
+    if batch > 0 and (said is None or abs(batch / said - 1) > 0.01):
+        log.settings["batch_size"] = float(round(batch))
+        log.notes.append(
+            f"batch size {batch:.0f} taken from the compute, 6·N·B a step; columns B and L say "
+            f"{'nothing' if said is None else f'{said:g}'}"
+        )
 
 
 def _names(rows: Sequence[Mapping[str, Any]], source: Source) -> list[str]:

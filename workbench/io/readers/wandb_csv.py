@@ -110,8 +110,8 @@ def _read_files(paths: Sequence[Path], source: Source, skipped: Sequence[Skipped
 def _require_step(axis: str, path: Path) -> None:
     if step_name([axis]) is None:
         msg = (
-            f"the horizontal axis of {path} is {axis!r}, not a step. Choose Step as the X axis of "
-            "the chart before exporting it."
+            f"the horizontal axis of {path} is {axis[:60]!r}, not a step. Choose Step as the X "
+            "axis of the chart before exporting it."
         )
         raise DataError(msg)
 

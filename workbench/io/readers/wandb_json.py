@@ -121,8 +121,8 @@ def _take_columns(log: RunLog, history: Mapping[str, Any], where: str) -> None:
                 log.leave_out("value without a step", len(values))
             elif len(values) != len(columns[axis]):
                 msg = (
-                    f"history {name!r} of {where} has {len(columns[axis])} values of {axis!r} and "
-                    f"{len(values)} of {key!r}. Export the run again."
+                    f"history {name[:40]!r} of {where} has {len(columns[axis])} values of {axis!r} "
+                    f"and {len(values)} of {key[:40]!r}. Export the run again."
                 )
                 raise DataError(msg)
             elif key != axis:
