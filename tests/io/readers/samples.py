@@ -25,6 +25,7 @@ CONSOLE_LOGS = {
     "nanochat": test_nanochat.BASE + test_nanochat.OLDER,
     "torchtitan": test_torchtitan.CURRENT + test_torchtitan.OLDER,
     "megatron": test_megatron.arguments()
+    + test_megatron.SIZE
     + "".join(test_megatron.line(step, 9.0) for step in (1, 2, 3))
     + test_megatron.validation(3, 8.5)
     + test_megatron.arguments(lr=1.0)

@@ -6,6 +6,8 @@ import pytest
 from tests.io.readers.columns import column, settings
 from workbench.io import read
 
+SIZE = " > number of parameters on (tensor, pipeline) model parallel rank (0, 0): 354871296\n"
+
 
 def arguments(**changed):
     given = {
@@ -180,6 +182,5 @@ def test_what_another_rank_writes_on_the_same_line_is_left(tmp_path):
 
 
 def test_parameters_of_a_single_rank(tmp_path):
-    size = " > number of parameters on (tensor, pipeline) model parallel rank (0, 0): 354871296\n"
-    result = imported(tmp_path, arguments() + size + line(1, 9.0))
+    result = imported(tmp_path, arguments() + SIZE + line(1, 9.0))
     assert settings(result, "model_size") == [354_871_296]
