@@ -93,7 +93,7 @@ _SECRET = re.compile(
 )
 _LONGEST_TEXT, _LONGEST_NAME = 500, 200
 _DEEPEST = 32
-_MOST = 1000
+_MOST = 2000
 
 
 def take_config(log: RunLog, config: Mapping[str, Any]) -> None:
@@ -107,9 +107,10 @@ def take_config(log: RunLog, config: Mapping[str, Any]) -> None:
         As the trainer wrote it, nested or flat; values that are neither number nor short text are
         left out, as is what looks like a password or key.
     """
-    flat = dict(islice(flatten(config), _MOST))
-    if len(flat) == _MOST:
-        log.notes.append(f"its config has {_MOST} settings or more; those after {_MOST} left out")
+    flat = dict(islice(flatten(config), _MOST + 1))
+    if len(flat) > _MOST:
+        flat.popitem()
+        log.notes.append(f"only the first {_MOST} settings of its config were taken")
     found = _meanings(flat, log.notes)
     plain = {name: value for name, value in flat.items() if not _SECRET.search(name)}
     for name, value in {**_known(plain), **found, **_own(plain, found)}.items():

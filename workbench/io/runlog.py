@@ -235,8 +235,8 @@ def parsed(
         if not len(log)
     ]
     if not filled:
-        whole = about or (logs[0] if logs else None)
-        where = whole.source if whole else "The source"
+        named = [log for log in (about, *logs) if log is not None]  # an empty log is falsy
+        where = named[0].source if named else "The source"
         why = "; ".join(dict.fromkeys(note for log in logs for note in log.remarks()[:3]))[:300]
         said = f" ({why})" if why else ""
         msg = f"{where} holds no record{said}. Import it when the first one has been written."
