@@ -35,6 +35,7 @@ from workbench.store import Store, open_store
 from workbench.store.snapshot import join_runs
 from workbench.text import plural
 
+_HIDDEN_STORES = (".aim",)  # what a tool itself hides in the folder it works in
 _NO_SETTINGS: Mapping[str, str] = {}
 
 
@@ -106,10 +107,13 @@ def _sources(path: Path, chosen: Format | None) -> Iterator[Source]:
 
 def _inside(folder: Path, root: Path, chosen: Format | None) -> Iterator[Source]:
     for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+        hidden = path.name.startswith(".")
+        if hidden and path.name not in _HIDDEN_STORES:
             continue
         source = Source(path, path.relative_to(root).with_suffix("").as_posix())
         fits = format_of(source) is not None if chosen is None else chosen.sniff(source)
+        if hidden and not fits:
+            continue
         if path.is_dir() and not fits:
             if not path.is_symlink():
                 yield from _inside(path, root, chosen)
