@@ -12,6 +12,7 @@ from workbench.io.canonical import (
     sniff_zarr,
 )
 from workbench.io.readers import (
+    aim,
     build_nanogpt,
     hf_trainer,
     jsonl,
@@ -58,6 +59,7 @@ FORMATS: dict[str, Format] = {
         neptune.FORMAT,
         wandb_csv.FORMAT,
         lightning_csv.FORMAT,
+        aim.FORMAT,
         mlflow.FORMAT,
         trackio.FORMAT,
         Format("tidy", sniff_tidy, read_tidy),

@@ -39,6 +39,7 @@ from workbench.store import Store, open_store
 from workbench.store.snapshot import join_runs
 from workbench.text import plural
 
+_HIDDEN_STORES = (".aim",)  # what a tool itself hides in the folder it works in
 NO_SETTINGS: Mapping[str, str] = {}
 MappingLike = str | os.PathLike[str] | ColumnMapping
 
@@ -174,13 +175,16 @@ def _inside(
     folder: Path, root: Path, chosen: Format | None, columns: Mapping[str, str]
 ) -> Iterator[Source]:
     for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+        hidden = path.name.startswith(".")
+        if hidden and path.name not in _HIDDEN_STORES:
             continue
         below = path.relative_to(root)
         # The dot in a folder's name begins no suffix: runs are called lr0.001 and lr0.002.
         name = (below if path.is_dir() else below.with_suffix("")).as_posix()
         source = Source(path, name, columns)
         fits = format_of(source) is not None if chosen is None else chosen.sniff(source)
+        if hidden and not fits:
+            continue
         if path.is_dir() and not fits:
             if not path.is_symlink():
                 yield from _inside(path, root, chosen, columns)

@@ -117,6 +117,18 @@ def read_database(path: Path, query: Callable[[sqlite3.Connection], _T]) -> _T:
         raise DataError(msg) from error
 
 
+def copy_database(path: Path, target: Path) -> None:
+    """Write one consistent state of a database to a new file; `DataError` as `read_database`."""
+
+    def copy(connection: sqlite3.Connection) -> None:
+        # Takes the lock, or fails: `backup` itself waits for one without end.
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        with closing(sqlite3.connect(target)) as copied:
+            connection.backup(copied)
+
+    read_database(path, copy)
+
+
 def _read(path: Path, query: Callable[[sqlite3.Connection], _T]) -> _T:
     for _ in range(_TRIES):
         before = _fingerprint(path)

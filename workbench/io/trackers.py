@@ -195,9 +195,10 @@ def _run_log(run: TrackedRun, run_id: str, *, where: str, source: str, parent: s
 def _column_names(metrics: Mapping[str, Metric]) -> dict[str, str]:
     names = {name: name for name in metrics}
     # The Hugging Face Trainer logs its loss as "loss" and, when done, the mean of the whole run
-    # as "train_loss" beside "train_runtime".
-    if {"loss", "train_loss", "train_runtime"} <= set(metrics):
-        names["train_loss"] = "mean_train_loss"
+    # as "train_loss" beside "train_runtime"; in Aim the same with a context.
+    for mean, beside in (("train_loss", "train_runtime"), ("train/loss", "train/runtime")):
+        if {"loss", mean, beside} <= set(metrics):
+            names[mean] = "mean_train_loss"
     return names
 
 
