@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {"errors": set(), "text": set(), "schema": {"erro
 for position, room in enumerate(SCIENCE):
     ALLOWED[room] = BASE | set(SCIENCE[:position])
 ALLOWED["store"] = ALLOWED["io"] = BASE | {"store", "io"}
+ALLOWED["callbacks"] = BASE | {"store", "io"}
 ALLOWED["datasets"] = BASE
 ALLOWED["training"] = BASE | {"recipes", "curves", "store"}
 ALLOWED["accessor"] = BASE | set(SCIENCE)
@@ -34,6 +35,9 @@ ONLY_IN = {
     "panel_material_ui": {"views", "apps", "reports"},
     "sqlalchemy": {"store"},
     "papermill": {"reports"},
+    "transformers": {"callbacks"},
+    "lightning": {"callbacks"},
+    "pytorch_lightning": {"callbacks"},
 }
 
 
@@ -75,7 +79,17 @@ def test_the_rule_can_fail(tmp_path):
     assert "views" not in ALLOWED["curves"]
 
 
-HEAVY = ("panel", "torch", "dask", "matplotlib", "holoviews", "bokeh", "sqlalchemy")
+HEAVY = (
+    "panel",
+    "torch",
+    "dask",
+    "matplotlib",
+    "holoviews",
+    "bokeh",
+    "sqlalchemy",
+    "transformers",
+    "lightning",
+)
 
 
 @pytest.mark.parametrize(

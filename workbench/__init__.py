@@ -76,6 +76,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "callbacks":  # a room of its own: what is in it needs transformers or lightning
+        return import_module("workbench.callbacks")
     if name not in _HOME:
         msg = f"module 'workbench' has no attribute {name!r}"
         raise AttributeError(msg)
