@@ -253,7 +253,7 @@ args = transformers.TrainingArguments(
 )
 callback = HFCallback(sys.argv[1], family="tiny", run_id="crash")
 transformers.Trainer(
-    transformers.GPT2LMHeadModel(config), args, train_dataset=Lines(), callbacks=[callback]
+    transformers.GPT2LMHeadModel(config), args, train_dataset=Lines(), callbacks=[callback, Break()]
 ).train()
 """
 
