@@ -137,7 +137,8 @@ class RunLog:
             name: last_of_each(np.asarray(self._steps[name]), np.asarray(self._values[name]))
             for name in self._steps
         }
-        steps = np.unique(np.concatenate([np.empty(0, np.int64), *(s for s, _ in series.values())]))
+        steps = np.sort(np.concatenate([np.empty(0, np.int64), *(s for s, _ in series.values())]))
+        steps = steps[np.diff(steps, prepend=-1) > 0]
         names = _column_names(series)
         records: Records = {"step": steps.astype(np.int64)}
         for given, (own, values) in series.items():
@@ -156,7 +157,8 @@ class RunLog:
         for what, count in self._left_out.items():
             first, _, rest = what.partition(" ")
             said.append(f"{self.source}: left out {plural(count, first)} {rest}".rstrip())
-        again = sum(len(s) - len(np.unique(np.asarray(s))) for s in self._steps.values())
+        given = [np.asarray(steps) for steps in self._steps.values()]
+        again = sum(len(steps) - len(last_of_each(steps, steps)[0]) for steps in given)
         if again:
             said.append(
                 f"{self.source}: {plural(again, 'value')} of {self.run_id!r} logged again at a "
@@ -233,9 +235,7 @@ def _column_names(given: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
     return names
 
 
-def last_of_each(
-    steps: NDArray[Any], values: NDArray[np.float64]
-) -> tuple[NDArray[Any], NDArray[np.float64]]:
+def last_of_each(steps: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return steps sorted without repetition, and of the values of each the one that came last."""
     if len(steps) < 2 or (np.diff(steps) > 0).all():
         return steps, values
