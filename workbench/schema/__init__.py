@@ -19,6 +19,7 @@ from workbench.schema.fields import (
 )
 from workbench.schema.runs import (
     add_history,
+    any_in_run,
     concat_runs,
     coordinate_names,
     iter_runs,
@@ -48,6 +49,7 @@ __all__ = [
     "Filter",
     "LossName",
     "add_history",
+    "any_in_run",
     "canonical_record_name",
     "canonical_run_name",
     "check_version",
