@@ -155,8 +155,8 @@ def _validate_losses(runs: xr.Dataset, names: list[str], source: str) -> None:
     lacking = ~any_in_run(finite, row_bounds(runs)) & (runs["row_size"].to_numpy() > 0)
     if lacking.any():
         msg = (
-            f"run {names[int(lacking.argmax())]!r} in {source} has no finite loss: all its values of "
-            f"{', '.join(present)} are NaN or infinite. Drop the run or log its loss."
+            f"run {names[int(lacking.argmax())]!r} in {source} has no finite loss: all its "
+            f"values of {', '.join(present)} are NaN or infinite. Drop the run or log its loss."
         )
         raise DataError(msg)
 

@@ -190,7 +190,8 @@ def _cut(variable: xr.Variable, slices: Sequence[slice]) -> xr.Variable:
         return variable
     data = variable.data
     if not isinstance(data, np.ndarray):  # Dask
-        return xr.Variable.concat([variable.isel(obs=each) for each in slices], "obs")
+        parts = [xr.DataArray(variable.isel(obs=each)) for each in slices]
+        return xr.concat(parts, "obs").variable
     joined = np.concatenate([data[each] for each in slices])
     return xr.Variable(variable.dims, joined, variable.attrs, variable.encoding)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
 
 from workbench.errors import DataError
 from workbench.schema import (
@@ -21,11 +22,12 @@ from workbench.schema import (
     record_names,
     row_bounds,
     run_names,
-    take_runs,
 )
 
 CHUNK = 262_144
 SHARD = 16 * CHUNK
+# Bytes of one significance side by side: half the time and two thirds of the size of zstd alone.
+_CODEC = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")
 _ORDER = ("run_id", "seed", "model_size", "tau", "tpp", "schedule")
 _PROVENANCE = ("source", "source_sha256")
 _WANTED_SHARE = 0.2
@@ -54,21 +56,53 @@ def write_generation(root: Path, runs: xr.Dataset) -> Path:
         To be renamed to ``generation_path`` when it is published.
     """
     order = np.lexsort([runs[name].to_numpy() for name in _ORDER if name in runs.variables])
-    ordered = take_runs(runs, order)
-    for name in coordinate_names(ordered):
-        if not np.issubdtype(ordered[name].dtype, np.number):  # fixed-width text has no v3 spec
-            ordered[name] = ordered[name].astype(object)
+    head = runs.drop_vars(record_names(runs)).isel(run=order)
+    for name in coordinate_names(head):
+        if not np.issubdtype(head[name].dtype, np.number):  # fixed-width text has no v3 spec
+            head[name] = head[name].astype(object)
     path = root / f"curves-{uuid.uuid4().hex}.partial"
-    encoding = {name: _chunks(ordered.sizes["obs"]) for name in record_names(ordered)}
-    ordered.to_zarr(path, mode="w-", zarr_format=3, consolidated=False, encoding=encoding)
+    for records in _blocks(runs, order):
+        if path.exists():
+            records.to_zarr(path, append_dim="obs", zarr_format=3, consolidated=False)
+        else:
+            encoding = {name: _encoding(runs.sizes["obs"]) for name in record_names(runs)}
+            whole = head.assign(records)
+            whole.to_zarr(path, mode="w-", zarr_format=3, consolidated=False, encoding=encoding)
     sync_tree(path)
     return path
 
 
-def _chunks(length: int) -> dict[str, tuple[int, ...]]:
-    if length <= CHUNK:
-        return {"chunks": (max(1, length),)}
-    return {"chunks": (CHUNK,), "shards": (SHARD,)} if length > SHARD else {"chunks": (CHUNK,)}
+def _blocks(runs: xr.Dataset, order: NDArray[np.int64]) -> Iterator[xr.Dataset]:
+    """Yield the records in another order of the runs, a few shards at a time.
+
+    A whole copy in the new order would take as much memory as the runs.
+    """
+    bounds = row_bounds(runs)
+    starts, sizes = bounds[order], np.diff(bounds)[order]
+    ends = np.cumsum(sizes)
+    columns = {name: runs[name].variable for name in record_names(runs)}
+    block = 2 * SHARD
+    for begin in range(0, max(1, runs.sizes["obs"]), block):
+        low = np.maximum(ends - sizes, begin)
+        high = np.minimum(ends, begin + block)
+        here = np.flatnonzero(high > low)
+        first = (starts + low - (ends - sizes))[here]
+        slices = [*map(slice, first.tolist(), (first + (high - low)[here]).tolist())]
+        yield xr.Dataset(
+            {
+                name: ("obs", _pieces(column.data, slices), column.attrs)
+                for name, column in columns.items()
+            }
+        )
+
+
+def _pieces(values: NDArray[np.generic], slices: list[slice]) -> NDArray[np.generic]:
+    return np.concatenate([values[:0], *(values[each] for each in slices)])
+
+
+def _encoding(length: int) -> dict[str, object]:
+    layout: dict[str, object] = {"chunks": (min(CHUNK, max(1, length)),), "compressors": _CODEC}
+    return layout | {"shards": (SHARD,)} if length > SHARD else layout
 
 
 def open_generation(root: Path, number: int) -> xr.Dataset:
@@ -201,39 +235,46 @@ def digests(runs: xr.Dataset) -> dict[str, str]:
     -------
     dict of str to str
     """
-    bounds = row_bounds(runs)
+    bounds = row_bounds(runs).tolist()
     coords = {name: runs[name].to_numpy() for name in coordinate_names(runs)}
-    records = {name: runs[name].to_numpy() for name in record_names(runs)}
+    facts = {name: coords[name].tolist() for name in sorted(set(coords) - set(_PROVENANCE))}
+    records = {name: runs[name].to_numpy() for name in sorted(record_names(runs))}
     out = {}
     for i, run_id in enumerate(map(str, coords["run_id"])):
         content = hashlib.sha256()
-        for name in sorted(set(coords) - set(_PROVENANCE)):
-            value = coords[name][i]
-            text = _text_of(value)
+        for name, known in facts.items():
+            text = _text_of(known[i])
             if text not in ("nan", ""):
                 # `run_` is put before a name that another run logs as a column (`join_runs`).
                 content.update(f"{name.removeprefix('run_')}={text}\n".encode())
-        for name in sorted(records):
-            values = records[name][bounds[i] : bounds[i + 1]]
-            if not (np.issubdtype(values.dtype, np.floating) and np.isnan(values).all()):
-                content.update(f"{name}:{len(values)}\n".encode() + _canonical(values))
+        for name, column in records.items():
+            values = _canonical(column[bounds[i] : bounds[i + 1]])
+            if values is not None:
+                content.update(f"{name}:{len(values)}\n".encode())
+                content.update(values.data)
         out[run_id] = content.hexdigest()
     return out
 
 
-def _text_of(value: np.generic) -> str:
+def _text_of(value: float | str) -> str:
     # A number is the same number where another run made the coordinate a text (`join_runs`).
     try:
         return float(value).hex()
     except ValueError:
-        return str(value)
+        return value if isinstance(value, str) else str(value)
 
 
-def _canonical(values: NDArray[np.generic]) -> bytes:
+def _canonical(values: NDArray[np.generic]) -> NDArray[np.generic] | None:
+    """Return values whose bytes say what they are; None where nothing was recorded."""
     if np.issubdtype(values.dtype, np.integer):
-        return values.astype("<i8").tobytes()
+        return np.ascontiguousarray(values, dtype="<i8")
     # NaNs come in many bit patterns and zeros in two; files do not keep them apart reliably.
-    return (np.where(np.isnan(values), np.nan, values).astype("<f8") + 0.0).tobytes()
+    plain = values.astype("<f8") + 0.0
+    unknown = np.isnan(plain)
+    if unknown.all():
+        return None
+    plain[unknown] = np.nan
+    return plain
 
 
 def sync_tree(path: Path) -> None:

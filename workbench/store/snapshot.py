@@ -96,7 +96,8 @@ def live_records(
     Parameters
     ----------
     snapshot : Snapshot
-        The registry.
+        The registry. The tails that are read are taken out of it, so that a consolidation never
+        holds every point packed and unpacked at once.
     settled : Dataset (run, obs) or None
         Its opened generation.
     only : iterable of str, optional
@@ -111,7 +112,7 @@ def live_records(
     wanted &= set(only) if only is not None else wanted
     out = _consolidated(settled, wanted)
     for run_id in wanted & set(snapshot.tails):
-        for _, group in groupby(snapshot.tails[run_id], key=lambda batch: batch[0]):
+        for _, group in groupby(snapshot.tails.pop(run_id), key=lambda batch: batch[0]):
             attempt = join([unpack(packed) for _, packed in group])
             out[run_id] = overlay(out[run_id], attempt) if run_id in out else attempt
     return out
@@ -136,6 +137,13 @@ def _consolidated(settled: xr.Dataset | None, wanted: set[str]) -> dict[str, Rec
 def assemble(rows: Sequence[RunRow], records: dict[str, Records]) -> xr.Dataset | None:
     """Build schema runs from registry rows; runs without a finite loss yet are left out.
 
+    Parameters
+    ----------
+    rows : sequence of RunRow
+        The runs.
+    records : dict of str to dict of str to ndarray of shape (record,)
+        From `live_records`; the columns that are put end to end are taken out of it.
+
     Returns
     -------
     Dataset (run, obs) or None
@@ -152,7 +160,9 @@ def assemble(rows: Sequence[RunRow], records: dict[str, Records]) -> xr.Dataset 
     parts = [records[row.run_id] for row in kept]
     sizes = [len(part["step"]) for part in parts]
     columns = {
-        name: np.concatenate([part.get(name, np.full(len(part["step"]), np.nan)) for part in parts])
+        name: np.concatenate(
+            [part.pop(name, np.full(n, np.nan)) for part, n in zip(parts, sizes, strict=True)]
+        )
         for name in dict.fromkeys(name for part in parts for name in part)
     }
     return conform(make_runs(*_apart(coords, columns), row_size=sizes), source="the live runs")
