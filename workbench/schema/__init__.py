@@ -26,6 +26,7 @@ from workbench.schema.runs import (
     make_runs,
     record_names,
     row_bounds,
+    run_blocks,
     run_names,
     take_runs,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "record_names",
     "require_coordinate",
     "row_bounds",
+    "run_blocks",
     "run_names",
     "select_runs",
     "take_runs",

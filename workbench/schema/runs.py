@@ -36,6 +36,25 @@ def row_bounds(runs: xr.Dataset) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(sizes)])
 
 
+def run_blocks(bounds: NDArray[np.int64], records: int) -> NDArray[np.int64]:
+    """Cut runs into blocks of whole runs with about as many records each.
+
+    Parameters
+    ----------
+    bounds : ndarray of int, shape (run + 1,)
+        From `row_bounds`.
+    records : int
+        Records of a block; it may exceed that by less than one run.
+
+    Returns
+    -------
+    ndarray of int64, shape (block + 1,)
+        The first run of every block, and the number of runs.
+    """
+    number = np.maximum(bounds[1:] - 1, 0) // max(1, records)
+    return np.unique(np.r_[0, np.flatnonzero(np.diff(number)) + 1, len(number)]).astype(np.int64)
+
+
 def any_in_run(flags: NDArray[np.bool_], bounds: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which runs have a record that is flagged.
 
