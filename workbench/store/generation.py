@@ -7,7 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,6 @@ from workbench.schema import (
     make_runs,
     record_names,
     row_bounds,
-    run_names,
 )
 
 CHUNK = 262_144
@@ -164,30 +163,53 @@ def load_runs(runs: xr.Dataset, positions: NDArray[np.int64]) -> xr.Dataset:
     DataError
         If the records cannot be read.
     """
+    records = {name: read_records(runs, positions, name) for name in record_names(runs)}
+    coords = {name: runs[name].to_numpy()[positions] for name in coordinate_names(runs)}
+    return make_runs(coords, records, row_size=runs["row_size"].to_numpy()[positions])
+
+
+def read_records(runs: xr.Dataset, positions: NDArray[np.int64], name: str) -> NDArray[np.generic]:
+    """Read one record variable of some runs of an opened generation; see `load_runs`.
+
+    Returns
+    -------
+    ndarray of shape (obs,)
+        Their records end to end.
+
+    Raises
+    ------
+    DataError
+        If the records cannot be read.
+    """
     bounds = row_bounds(runs)
-    starts, stops = bounds[positions], bounds[positions + 1]
+    filled = positions[bounds[positions + 1] > bounds[positions]]
+    starts, stops = bounds[filled], bounds[filled + 1]
     if (stops - starts).sum() > _WANTED_SHARE * bounds[-1]:
         slices = [(int(bounds[0]), int(bounds[-1]))]
     else:
         slices = _coalesce(starts, stops)
-    inside = _inside(starts, stops, slices)
     with _readable(runs.attrs["path"]):
-        records = {name: _gather(runs[name], slices)[inside] for name in record_names(runs)}
-    coords = {name: runs[name].to_numpy()[positions] for name in coordinate_names(runs)}
-    loaded = make_runs(coords, records, row_size=runs["row_size"].to_numpy()[positions])
-    _require_increasing_steps(loaded, runs.attrs["path"])
-    return loaded
+        values = _cut(_gather(runs[name], slices), starts, stops, slices)
+    if name == "step":
+        _require_increasing_steps(values, np.diff(bounds)[filled], runs, filled)
+    return values
 
 
-def _require_increasing_steps(runs: xr.Dataset, path: str) -> None:
+def _require_increasing_steps(
+    steps: NDArray[np.generic],
+    sizes: NDArray[np.int64],
+    runs: xr.Dataset,
+    positions: NDArray[np.int64],
+) -> None:
     # Zarr reads a chunk that is gone as fill values, without a word.
-    falls = np.flatnonzero(np.diff(runs["step"].to_numpy()) <= 0) + 1
-    bounds = row_bounds(runs)
-    inside = falls[~np.isin(falls, bounds)]
+    falls = np.flatnonzero(steps[1:] <= steps[:-1]) + 1  # type: ignore[operator]
+    ends = np.cumsum(sizes)
+    inside = falls[~np.isin(falls, ends)]
     if len(inside):
-        name = run_names(runs)[int(np.searchsorted(bounds, inside[0], side="right")) - 1]
+        run = positions[int(np.searchsorted(ends, inside[0], side="right"))]
         msg = (
-            f"The consolidated curves {path} are damaged: steps of run {name!r} do not increase. "
+            f"The consolidated curves {runs.attrs['path']} are damaged: steps of run "
+            f"{str(runs['run_id'].to_numpy()[run])!r} do not increase. "
             "Restore the store from a copy, or import its runs into a new one."
         )
         raise DataError(msg)
@@ -208,16 +230,20 @@ def _gather(variable: xr.DataArray, slices: list[tuple[int, int]]) -> NDArray[np
     return pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0, variable.dtype), *pieces])
 
 
-def _inside(
-    starts: NDArray[np.int64], stops: NDArray[np.int64], slices: list[tuple[int, int]]
-) -> slice | NDArray[np.int64]:
-    """Return where the wanted records lie in the slices put end to end."""
-    if (stops - starts).sum() == sum(stop - start for start, stop in slices):
-        return slice(None)
-    base = np.concatenate([np.arange(start, stop) for start, stop in slices])
-    pairs = zip(starts, stops, strict=True)
-    keep = np.concatenate([np.empty(0, np.int64), *(np.arange(a, b) for a, b in pairs)])
-    return np.searchsorted(base, keep)
+def _cut(
+    gathered: NDArray[np.generic],
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    slices: list[tuple[int, int]],
+) -> NDArray[np.generic]:
+    """Take the wanted records out of the slices put end to end."""
+    if (stops - starts).sum() == len(gathered):
+        return gathered
+    begins, ends = np.array(slices).T
+    offsets = np.cumsum(ends - begins) - ends  # of a record's place to where it now lies
+    shift = offsets[np.searchsorted(begins, starts, side="right") - 1]
+    first, last = (starts + shift).tolist(), (stops + shift).tolist()
+    return _pieces(gathered, [*map(slice, first, last)])
 
 
 def digests(runs: xr.Dataset) -> dict[str, str]:
@@ -310,4 +336,8 @@ def remove_generations(root: Path, *, before: int) -> None:
     for path in root.glob("curves-*.zarr"):
         number = path.stem.removeprefix("curves-")
         if number.isdecimal() and int(number) < before:
-            shutil.rmtree(path, ignore_errors=True)
+            # Gone at once for a reader, who would take chunks that are missing for fill values.
+            leaving = root / f"curves-{uuid.uuid4().hex}.partial"
+            with suppress(OSError):
+                path.rename(leaving)
+            shutil.rmtree(leaving, ignore_errors=True)
