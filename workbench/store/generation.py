@@ -116,7 +116,7 @@ def open_generation(root: Path, number: int) -> xr.Dataset:
     DataError
         If that generation is missing or damaged.
     """
-    path = generation_path(root, number)
+    path = generation_path(root, number).absolute()
     with _readable(path):
         runs = xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, cache=False)
         for name in ("row_size", *coordinate_names(runs)):

@@ -127,6 +127,9 @@ class _Column:
     def dtype(self) -> np.dtype[Any]:
         return self.runs[self.name].dtype
 
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        return (self.runs.attrs["path"], self.name, self.positions)
+
     def __getitem__(self, index: tuple[slice]) -> NDArray[np.generic]:
         start, stop, _ = index[0].indices(self.size)
         sizes = np.diff(row_bounds(self.runs))[self.positions]

@@ -113,7 +113,12 @@ class Store:
             ``run_id``, ``family``, ``status``, ``last_step``, ``n_records``, ``final_train_loss``,
             ``final_eval_loss`` (last finite values) [nats/token] and the hyper-parameters.
         """
-        return self._stable(lambda snapshot: run_table(snapshot, self._settled(snapshot)))
+
+        def read(snapshot: Snapshot) -> pd.DataFrame:
+            growing = not all(row.settled for row in snapshot.rows)
+            return run_table(snapshot, self._settled(snapshot) if growing else None)
+
+        return self._stable(read)
 
     def runs(
         self,
