@@ -75,7 +75,17 @@ def test_the_rule_can_fail(tmp_path):
     assert "views" not in ALLOWED["curves"]
 
 
-HEAVY = ("panel", "torch", "dask", "matplotlib", "holoviews", "bokeh", "sqlalchemy")
+HEAVY = (
+    "panel",
+    "torch",
+    "dask",
+    "distributed",
+    "numba",
+    "matplotlib",
+    "holoviews",
+    "bokeh",
+    "sqlalchemy",
+)
 
 
 @pytest.mark.parametrize(
