@@ -1,4 +1,6 @@
-"""Processes for the tests to start, and to kill: ``python processes.py MODE STORE ROUNDS SEED``.
+"""Processes for the tests to start, and to kill.
+
+``python processes.py MODE STORE ROUNDS SEED [CURVES]``
 
 Everything is imported before the first fork, so that a kill falls into the work and not into an
 import. Each mode prints one JSON document: what was acknowledged.
@@ -90,14 +92,15 @@ def kill_consolidations(path, rounds, rng):
     return {"rounds": rounds, "finished": len(finished)}
 
 
-def write_together(path, rounds, rng):
+def write_together(path, rounds, rng, curves=None):
     children = []
     for run in range(8):
         child = os.fork()
         if child == 0:
             status = 1
             try:
-                writer = open_store(path, create=True).start_run(f"r{run}", family="f")
+                store = open_store(path, create=True, curves=curves)
+                writer = store.start_run(f"r{run}", family="f")
                 for step in range(rounds):
                     writer.append(step=step, train_loss=value(run, step))
                 writer.finish("done")
@@ -121,5 +124,5 @@ def write_and_publish(path, rounds, rng):
 
 
 if __name__ == "__main__":
-    mode, path, rounds, seed = sys.argv[1:]
-    print(json.dumps(globals()[mode](path, int(rounds), random.Random(int(seed)))))
+    mode, path, rounds, seed, *curves = sys.argv[1:]
+    print(json.dumps(globals()[mode](path, int(rounds), random.Random(int(seed)), *curves)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +34,7 @@ from workbench.store.snapshot import (
     read_settled,
 )
 from workbench.store.table import summaries
+from workbench.store.tier import CurveTier
 from workbench.store.writer import ENDS
 
 
@@ -50,13 +50,13 @@ class AddResult:
     restated: tuple[str, ...] = ()
 
 
-def consolidate_change(root: Path, registry: Registry) -> int:
+def consolidate_change(tier: CurveTier, registry: Registry) -> int:
     """Move the points of ended runs into a new generation; return the number of runs moved."""
     moved: list[str] = []
 
     def build(snapshot: Snapshot) -> Change | None:
         moved.clear()
-        settled = read_settled(root, snapshot)
+        settled = read_settled(tier, snapshot)
         ended = [row for row in snapshot.rows if not row.settled and row.status in ENDS]
         ids = [row.run_id for row in ended]
         fresh = assemble(ended, live_records(snapshot, settled, only=ids))
@@ -71,7 +71,7 @@ def consolidate_change(root: Path, registry: Registry) -> int:
 
         return Change(join_runs([*_others(settled, moved), fresh]), apply)
 
-    publish(root, registry, build)
+    publish(tier, registry, build)
     return len(moved)
 
 
@@ -85,7 +85,7 @@ def _settle(connection: sa.Connection, row: RunRow, facts: dict[str, Any]) -> bo
 
 
 def add_change(
-    root: Path, registry: Registry, given: xr.Dataset, *, family: str | None
+    tier: CurveTier, registry: Registry, given: xr.Dataset, *, family: str | None
 ) -> AddResult:
     """Add complete runs in one new generation; see ``Store.add_runs``."""
     fresh = conform(given, source="the import")
@@ -99,7 +99,7 @@ def add_change(
         there = {row.run_id: row for row in snapshot.rows if row.run_id in own}
         for row in there.values():
             _require_settled(row)
-        settled = read_settled(root, snapshot)
+        settled = read_settled(tier, snapshot)
         differing = [name for name, row in there.items() if row.digest != own[name]]
         again = _restated(settled, fresh, differing, {n: there[n].digest for n in differing})
         changed = () if again is None else tuple(run_names(again))
@@ -121,18 +121,18 @@ def add_change(
         parts = [*_others(settled, changed), *([] if again is None else [again])]
         return Change(join_runs([*parts, *([new] if added else [])]), apply)
 
-    _settle_first(root, registry, own)
-    publish(root, registry, build)
+    _settle_first(tier, registry, own)
+    publish(tier, registry, build)
     return result
 
 
-def _settle_first(root: Path, registry: Registry, own: dict[str, str]) -> None:
+def _settle_first(tier: CurveTier, registry: Registry, own: dict[str, str]) -> None:
     # An ended run has a digest to compare with once it is consolidated.
     ended = sa.select(runs.c.run_id).where(~runs.c.settled & runs.c.status.in_(ENDS))
     with registry.read() as connection:
         waiting = set(connection.execute(ended).scalars())
     if waiting & set(own):
-        consolidate_change(root, registry)
+        consolidate_change(tier, registry)
 
 
 def _require_settled(row: RunRow) -> None:

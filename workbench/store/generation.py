@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -23,6 +24,7 @@ from workbench.schema import (
     run_names,
     take_runs,
 )
+from workbench.store.object_errors import is_object_store_error, unreadable
 
 CHUNK = 262_144
 SHARD = 16 * CHUNK
@@ -53,16 +55,27 @@ def write_generation(root: Path, runs: xr.Dataset) -> Path:
     Path
         To be renamed to ``generation_path`` when it is published.
     """
+    path = root / f"curves-{uuid.uuid4().hex}.partial"
+    ordered = arranged(runs)
+    encoding = chunking(ordered)
+    ordered.to_zarr(path, mode="w-", zarr_format=3, consolidated=False, encoding=encoding)
+    sync_tree(path)
+    return path
+
+
+def arranged(runs: xr.Dataset) -> xr.Dataset:
+    """Return runs in the order of a generation, with types that Zarr v3 specifies."""
     order = np.lexsort([runs[name].to_numpy() for name in _ORDER if name in runs.variables])
     ordered = take_runs(runs, order)
     for name in coordinate_names(ordered):
         if not np.issubdtype(ordered[name].dtype, np.number):  # fixed-width text has no v3 spec
             ordered[name] = ordered[name].astype(object)
-    path = root / f"curves-{uuid.uuid4().hex}.partial"
-    encoding = {name: _chunks(ordered.sizes["obs"]) for name in record_names(ordered)}
-    ordered.to_zarr(path, mode="w-", zarr_format=3, consolidated=False, encoding=encoding)
-    sync_tree(path)
-    return path
+    return ordered
+
+
+def chunking(ordered: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Return how the records of arranged runs are cut, as an encoding by name."""
+    return {name: dict(_chunks(ordered.sizes["obs"])) for name in record_names(ordered)}
 
 
 def _chunks(length: int) -> dict[str, tuple[int, ...]]:
@@ -84,27 +97,36 @@ def open_generation(root: Path, number: int) -> xr.Dataset:
         If that generation is missing or damaged.
     """
     path = generation_path(root, number)
-    with _readable(path):
-        runs = xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, cache=False)
+    return open_curves(path, place=str(path))
+
+
+def open_curves(store: Any, *, place: str) -> xr.Dataset:
+    """Open the Zarr group of a generation as `open_generation` does; messages call it `place`."""
+    with _readable(place):
+        runs = xr.open_dataset(store, engine="zarr", chunks=None, consolidated=False, cache=False)
         for name in ("row_size", *coordinate_names(runs)):
             runs[name].load()
     total = int(runs["row_size"].to_numpy().sum())
     if total != runs.sizes["obs"]:
-        msg = f"The consolidated curves {path} hold {runs.sizes['obs']} records, expected {total}."
+        msg = f"The consolidated curves {place} hold {runs.sizes['obs']} records, expected {total}."
         raise DataError(msg)
-    return runs.assign_attrs(path=str(path))
+    return runs.assign_attrs(path=place)
 
 
 @contextmanager
-def _readable(path: Path | str) -> Iterator[None]:
+def _readable(place: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         msg = (
-            f"The consolidated curves {path} are missing or damaged: {error}. Restore the store "
+            f"The consolidated curves {place} are missing or damaged: {error}. Restore the store "
             "from a copy, or import its runs into a new one."
         )
         raise DataError(msg) from error
+    except Exception as error:
+        if not is_object_store_error(error):
+            raise
+        raise DataError(unreadable(place, error)) from error
 
 
 def load_runs(runs: xr.Dataset, positions: NDArray[np.int64]) -> xr.Dataset:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +27,9 @@ from workbench.schema import (
     take_runs,
 )
 from workbench.store.batches import Records, join, overlay, unpack
-from workbench.store.generation import load_runs, open_generation
-from workbench.store.registry import Registry, points, runs, value_of
+from workbench.store.generation import load_runs
+from workbench.store.registry import Registry, generations, points, runs, value_of
+from workbench.store.tier import CurveTier
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,14 @@ class RunRow:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The registry at one moment; `tails` holds each run's live batches as (attempt, packed)."""
+    """The registry at one moment; `tails` holds each run's live batches as (attempt, packed).
+
+    `curves` identifies the snapshot that holds the generation where its place has snapshots.
+    """
 
     revision: int
     generation: int
+    curves: str | None
     rows: tuple[RunRow, ...]
     tails: dict[str, tuple[tuple[int, bytes], ...]]
 
@@ -72,6 +76,8 @@ def take_snapshot(registry: Registry) -> Snapshot:
     with registry.read() as connection:
         revision = value_of(connection, "revision")
         generation = value_of(connection, "generation")
+        newest = sa.select(generations.c.snapshot).where(generations.c.generation == generation)
+        curves = connection.execute(newest).scalar()
         rows = connection.execute(sa.select(*names).order_by(runs.c.created, runs.c.run_id)).all()
         key = (points.c.run_id, points.c.attempt, points.c.sequence)
         batches = connection.execute(sa.select(*key, points.c.packed).order_by(*key)).all()
@@ -80,12 +86,12 @@ def take_snapshot(registry: Registry) -> Snapshot:
         for run_id, group in groupby(batches, key=lambda batch: str(batch.run_id))
     }
     known = tuple(RunRow(**row._mapping) for row in rows)
-    return Snapshot(revision, generation, known, tails)
+    return Snapshot(revision, generation, curves, known, tails)
 
 
-def read_settled(root: Path, snapshot: Snapshot) -> xr.Dataset | None:
-    """Open the consolidated runs of a snapshot, records on disk; None before the first ones."""
-    return open_generation(root, snapshot.generation) if snapshot.generation else None
+def read_settled(tier: CurveTier, snapshot: Snapshot) -> xr.Dataset | None:
+    """Open the consolidated runs of a snapshot, records unread; None before the first ones."""
+    return tier.open(snapshot.generation, snapshot.curves) if snapshot.generation else None
 
 
 def live_records(
