@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
 
 import xarray as xr
@@ -12,13 +13,16 @@ from workbench.errors import DataError
 from workbench.store import open_store
 
 
-def open(path: str | os.PathLike[str]) -> xr.DataTree:
+def open(path: str | os.PathLike[str], *, at: int | str | datetime | None = None) -> xr.DataTree:
     """Open a store as a tree of three datasets.
 
     Parameters
     ----------
     path : path
         Folder of the store.
+    at : int, str or datetime, optional
+        Open an earlier state of the consolidated curves: a generation's number, a snapshot's
+        identifier, or a date and time (UTC without an offset). ``Store.history`` lists them.
 
     Returns
     -------
@@ -31,11 +35,11 @@ def open(path: str | os.PathLike[str]) -> xr.DataTree:
     Raises
     ------
     ArgumentError
-        If there is no store.
+        If there is no store, or `at` is no moment.
     DataError
-        If it cannot be read.
+        If it cannot be read, or `at` is not kept.
     """
-    runs = open_store(path).runs()
+    runs = open_store(path).runs(at=at)
     try:
         cube = to_cube(runs) if runs.sizes["run"] else _empty("the store has no run with a loss")
     except DataError as error:

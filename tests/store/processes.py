@@ -111,6 +111,33 @@ def write_together(path, rounds, rng, curves=None):
     return {"exits": [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]}
 
 
+def consolidate_together(path, rounds, rng):
+    children = []
+    for process in range(4):
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                moved = 0
+                store = open_store(path)
+                for number in range(rounds):
+                    run = process * rounds + number
+                    writer = store.start_run(f"r{run}", family="f")
+                    writer.append(step=range(50), train_loss=[value(run, s) for s in range(50)])
+                    writer.finish("done")
+                    moved += store.consolidate()
+                os.write(writing, STEP.pack(moved))
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(writing)
+        children.append((child, reading))
+    exits = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child, _ in children]
+    moved = [STEP.unpack(os.read(reading, 8))[0] for _, reading in children]
+    return {"exits": exits, "moved": moved}
+
+
 def write_and_publish(path, rounds, rng):
     store = open_store(path)
     for run in range(rounds):

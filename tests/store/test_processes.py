@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from workbench.schema import iter_runs
+from workbench.schema import iter_runs, run_names
 from workbench.store import open_store
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -64,6 +64,20 @@ def test_eight_writers_at_once_make_one_store(tmp_path, curves, run_process):
     assert runs.sizes == {"run": 8, "obs": 8 * 40}
     check_values(runs)
     assert store.check() == ()
+
+
+def test_four_consolidators_at_once_lose_nothing_and_move_nothing_twice(store, run_process):
+    result = run_process("consolidate_together", store.root, rounds=8)
+    assert result["exits"] == [0] * 4
+    assert sum(result["moved"]) == 32  # each run was moved by one of them
+    runs = store.runs()
+    assert sorted(run_names(runs)) == sorted(f"r{number}" for number in range(32))
+    assert runs.sizes["obs"] == 32 * 50
+    check_values(runs)
+    assert store.check() == ()
+    numbers = [entry.generation for entry in store.history()]
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    assert store.history()[-1].n_runs == 32
 
 
 def test_a_reader_sees_whole_curves_that_only_grow(store, start_process):

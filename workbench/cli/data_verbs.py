@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from workbench.cli.app import app, emit
-from workbench.cli.options import AsJson, Selection, StorePath, store_path
+from workbench.cli.options import AsJson, PastSelection, StorePath, store_path
 from workbench.errors import ArgumentError
 from workbench.io import import_sources
 from workbench.schema import matching
@@ -46,12 +46,18 @@ def import_(
         tuple[str, ...],
         Parameter(negative="", help="Run coordinate as NAME=VALUE; total_steps=last. Repeatable."),
     ] = (),
+    curves: Annotated[
+        str | None,
+        Parameter(help="Where a new store keeps its curves: s3://bucket/prefix[?endpoint=URL]."),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Read logs into a store. All or nothing: a failed import changes nothing."""
     if not sources:
         msg = "import needs at least one SOURCE. Example: workbench import curves.nc --store runs"
         raise ArgumentError(msg)
+    if curves is not None:
+        open_store(store_path(store), create=True, curves=curves).close()
     report = import_sources(
         store_path(store), sources, format=format, settings=parse_settings(set), family=family
     )
@@ -81,10 +87,10 @@ def parse_settings(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 @app.command
-def runs(selection: Selection | None = None, *, json: AsJson = False) -> None:
+def runs(selection: PastSelection | None = None, *, json: AsJson = False) -> None:
     """List the runs of a store, planned and running ones too."""
-    chosen = selection or Selection()
-    table = chosen.open().table()
+    chosen = selection or PastSelection()
+    table = chosen.open().table(at=chosen.at)
     table["final_loss"] = table["final_eval_loss"].fillna(table["final_train_loss"])
     coordinates = xr.Dataset(
         {name: ("run", _column(table[name])) for name in map(str, table.columns)},
@@ -129,14 +135,14 @@ def _cell(name: str, value: Any) -> str:
 @app.command
 def export(
     target: Annotated[Path, Parameter(help=".nc, .zarr, .parquet, or a folder for CSV.")],
-    selection: Selection | None = None,
+    selection: PastSelection | None = None,
     *,
     json: AsJson = False,
 ) -> None:
     """Write the selected runs to a file, every record of them."""
-    chosen = selection or Selection()
+    chosen = selection or PastSelection()
     written = chosen.runs()
-    chosen.open().export(target, where=chosen.where)
+    chosen.open().export(target, where=chosen.where, at=chosen.at)
     records = int(written["row_size"].sum())
     count = written.sizes["run"]
     emit(
