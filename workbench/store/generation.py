@@ -117,16 +117,16 @@ def open_curves(store: Any, *, place: str) -> xr.Dataset:
 def _readable(place: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged metadata may fail in any way
+        if is_object_store_error(error):
+            raise DataError(unreadable(place, error)) from error
         msg = (
             f"The consolidated curves {place} are missing or damaged: {error}. Restore the store "
             "from a copy, or import its runs into a new one."
         )
         raise DataError(msg) from error
-    except Exception as error:
-        if not is_object_store_error(error):
-            raise
-        raise DataError(unreadable(place, error)) from error
 
 
 def load_runs(runs: xr.Dataset, positions: NDArray[np.int64]) -> xr.Dataset:

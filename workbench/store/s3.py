@@ -13,6 +13,8 @@ Icechunk's garbage collection then removes what no branch leads to.
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
 import time
 import uuid
@@ -27,17 +29,20 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from workbench.errors import ArgumentError, DataError
+from workbench.schema import coordinate_names, record_names
 from workbench.store.generation import arranged, chunking, open_curves
 from workbench.store.object_errors import is_object_store_error, said, unreadable
 from workbench.store.s3_place import S3Place
 from workbench.store.tier import Aside, Generation
 
 if TYPE_CHECKING:
+    import zarr
     from icechunk import Repository, Storage
 
 CREATE_SECONDS = 5.0
 COLLECT_EVERY = 16
 COLLECT_MARGIN = timedelta(hours=24)
+_HEAD = "head_sha256"
 
 _used_by: int | None = None  # process that has started Icechunk's threads
 
@@ -94,12 +99,13 @@ class S3Tier:
             repository.create_branch(branch, _first(repository))
             session = repository.writable_session(branch)
             ordered = arranged(runs)
-            ordered.to_zarr(
+            ordered.assign_attrs({_HEAD: _head(ordered)}).to_zarr(
                 session.store,
                 mode="w-",
                 zarr_format=3,
                 consolidated=False,
                 encoding=_checked(ordered),
+                write_empty_chunks=True,
             )
             about = {"store": self._where.store, "generation": number}
             return Aside(number, branch, session.commit(f"generation {number}", metadata=about))
@@ -120,8 +126,9 @@ class S3Tier:
             repository = self._repository()
             while True:
                 tip = repository.lookup_branch("main")
-                about = repository.lookup_snapshot(tip).metadata
-                if about and not self._precedes(about, aside.number):
+                commit = repository.lookup_snapshot(tip)
+                first = commit.parent_id is None
+                if not first and not self._precedes(commit.metadata, aside.number):
                     return
                 try:
                     repository.reset_branch("main", aside.snapshot, from_snapshot_id=tip)
@@ -146,7 +153,25 @@ class S3Tier:
             if not is_object_store_error(error):
                 raise
             raise DataError(unreadable(place, error)) from error
-        return open_curves(session.store, place=place)
+        runs = open_curves(session.store, place=place)
+        self._require_whole(runs, session.store, place)
+        return runs
+
+    def _require_whole(self, runs: xr.Dataset, store: Any, place: str) -> None:
+        # A damaged manifest may lack a chunk, which Zarr would read as fill values. All chunks were
+        # written, so all must be there; what they hold is protected by their checksums.
+        import zarr
+
+        with self._doing("opened"):
+            arrays = dict(zarr.open_group(store, mode="r").arrays())
+            whole = all(_has_all_chunks(arrays[name]) for name in record_names(runs))
+        if not whole or runs.attrs.get(_HEAD) != _head(runs):
+            msg = (
+                f"The consolidated curves {place} are damaged: a chunk or a run coordinate is not "
+                "what was written. Restore them from a copy, or read an earlier generation with "
+                "at=."
+            )
+            raise DataError(msg)
 
     def kept(self, generations: Sequence[Generation]) -> tuple[Generation, ...]:
         """Return those whose successor is younger than `keep_days`, and the last two."""
@@ -272,6 +297,24 @@ def _first(repository: Repository) -> str:
     """Return the empty snapshot every generation begins from."""
     *_, first = repository.ancestry(branch="main")
     return first.id
+
+
+def _has_all_chunks(array: zarr.Array[Any]) -> bool:
+    """Tell whether every chunk of an array (obs) was stored; a shard counts as all it can hold."""
+    (chunk,) = array.chunks
+    (stored,) = array.shards or array.chunks
+    objects = math.ceil(array.size / stored)
+    return array.nchunks_initialized == objects * (stored // chunk)
+
+
+def _head(runs: xr.Dataset) -> str:
+    """Return a sha256 of everything about runs but their records: coordinates, names, types."""
+    content = hashlib.sha256()
+    for name in ("row_size", *sorted(coordinate_names(runs))):
+        content.update(f"{name}={runs[name].to_numpy().tolist()}\n".encode())
+    for name in sorted(record_names(runs)):
+        content.update(f"{name}:{runs[name].dtype}:{runs[name].shape}\n".encode())
+    return content.hexdigest()
 
 
 def _checked(ordered: xr.Dataset) -> dict[str, dict[str, Any]]:
