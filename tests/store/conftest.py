@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from workbench.schema import make_runs
 from workbench.store import open_store
@@ -16,10 +17,24 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def store(tmp_path):
-    opened = open_store(tmp_path / "runs", create=True)
+def store(new_address):
+    opened = open_store(new_address(), create=True)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def sql():
+    """Return a runner of one statement on a store's registry, past everything that guards it."""
+
+    def run(store, statement):
+        with store._registry.write() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.text("SET LOCAL search_path TO workbench"))
+            result = connection.execute(sa.text(statement))
+            return result.fetchall() if result.returns_rows else []
+
+    return run
 
 
 @pytest.fixture

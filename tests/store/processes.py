@@ -6,6 +6,7 @@ import. Each mode prints one JSON document: what was acknowledged.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -17,6 +18,9 @@ import time
 import zarr  # noqa: F401  (imported here so that children do not spend their life on it)
 
 from workbench.store import Recorder, open_store
+
+with contextlib.suppress(ImportError):
+    import psycopg  # noqa: F401
 
 STEP = struct.Struct("<q")
 
@@ -43,6 +47,11 @@ def killed_after(seconds, work):
         return [step for (step,) in STEP.iter_unpack(pipe.read())]
 
 
+def moment(rng, path, shortest, longest):
+    """Return when to kill [s]: a process that has to reach a server first lives longer."""
+    return rng.uniform(shortest, longest) * (3 if "://" in path else 1)
+
+
 def kill_writers(path, rounds, rng):
     acknowledged = [-1]
 
@@ -55,7 +64,7 @@ def kill_writers(path, rounds, rng):
             acknowledge(step)
 
     for _ in range(rounds):
-        acknowledged += killed_after(rng.uniform(0.005, 0.12), write)
+        acknowledged += killed_after(moment(rng, path, 0.005, 0.12), write)
     return {"acknowledged": acknowledged[1:]}
 
 
@@ -71,7 +80,7 @@ def kill_recorders(path, rounds, rng):
                     recorder.flush()
                     acknowledge(step)
 
-        acknowledged[attempt] = max(killed_after(rng.uniform(0.02, 0.12), record), default=-1)
+        acknowledged[attempt] = max(killed_after(moment(rng, path, 0.02, 0.12), record), default=-1)
     return {"acknowledged": acknowledged}
 
 
@@ -86,7 +95,7 @@ def kill_consolidations(path, rounds, rng):
         def consolidate(acknowledge):
             acknowledge(open_store(path).consolidate())
 
-        finished += killed_after(rng.uniform(0.01, 0.35), consolidate)
+        finished += killed_after(moment(rng, path, 0.01, 0.35), consolidate)
     return {"rounds": rounds, "finished": len(finished)}
 
 

@@ -23,10 +23,11 @@ def check_values(runs):
         np.testing.assert_array_equal(one["train_loss"].to_numpy(), expected)
 
 
-def test_killed_writers_lose_no_acknowledged_point(tmp_path, run_process):
-    store = open_store(tmp_path / "s", create=True)
-    done = run_process("kill_writers", store.root, rounds=20)["acknowledged"]
-    runs = open_store(store.root).runs()
+def test_killed_writers_lose_no_acknowledged_point(new_address, run_process):
+    address = new_address()
+    store = open_store(address, create=True)
+    done = run_process("kill_writers", address, rounds=20)["acknowledged"]
+    runs = open_store(address).runs()
     assert len(done) > 20
     assert set(done) <= set(runs["step"].to_numpy().tolist())
     expected = value(0, runs["step"].to_numpy())
@@ -34,9 +35,10 @@ def test_killed_writers_lose_no_acknowledged_point(tmp_path, run_process):
     assert store.check() == ()
 
 
-def test_killed_recorders_keep_what_flush_returned_for(tmp_path, run_process):
-    store = open_store(tmp_path / "s", create=True)
-    done = run_process("kill_recorders", store.root, rounds=10)["acknowledged"]
+def test_killed_recorders_keep_what_flush_returned_for(new_address, run_process):
+    address = new_address()
+    store = open_store(address, create=True)
+    done = run_process("kill_recorders", address, rounds=10)["acknowledged"]
     runs = store.runs()
     check_values(runs)
     last = {name: int(one["step"].max()) for name, one in iter_runs(runs)}
@@ -45,9 +47,10 @@ def test_killed_recorders_keep_what_flush_returned_for(tmp_path, run_process):
     assert store.check() == ()
 
 
-def test_killed_consolidations_leave_a_sound_store(tmp_path, run_process):
-    store = open_store(tmp_path / "s", create=True)
-    result = run_process("kill_consolidations", store.root, rounds=20)
+def test_killed_consolidations_leave_a_sound_store(new_address, run_process):
+    address = new_address()
+    store = open_store(address, create=True)
+    result = run_process("kill_consolidations", address, rounds=20)
     assert store.check() == ()
     runs = store.runs()
     assert runs.sizes == {"run": 20, "obs": 20 * 200}
@@ -59,19 +62,21 @@ def test_killed_consolidations_leave_a_sound_store(tmp_path, run_process):
     assert result["finished"] < 20  # some were cut short, or this shows nothing
 
 
-def test_eight_writers_at_once_make_one_store(tmp_path, run_process):
-    assert run_process("write_together", tmp_path / "s", rounds=40)["exits"] == [0] * 8
-    store = open_store(tmp_path / "s")
+def test_eight_writers_at_once_make_one_store(new_address, run_process):
+    address = new_address()
+    assert run_process("write_together", address, rounds=40)["exits"] == [0] * 8
+    store = open_store(address)
     runs = store.runs(status="done")
     assert runs.sizes == {"run": 8, "obs": 8 * 40}
     check_values(runs)
     assert store.check() == ()
 
 
-def test_a_reader_sees_whole_curves_that_only_grow(tmp_path, start_process):
-    store = open_store(tmp_path / "s", create=True)
+def test_a_reader_sees_whole_curves_that_only_grow(new_address, start_process):
+    address = new_address()
+    store = open_store(address, create=True)
     seen, revision, reads = 0, -1, 0
-    with start_process("write_and_publish", store.root, rounds=6) as process:
+    with start_process("write_and_publish", address, rounds=6) as process:
         while process.poll() is None:
             if store.revision() == revision:
                 continue

@@ -13,12 +13,13 @@ def status_of(store, run_id):
     return store.table().set_index("run_id").loc[run_id, "status"]
 
 
-def test_three_lines_record_a_run(tmp_path):
-    with Recorder(tmp_path / "runs", family="mine", model_size=1e6, total_steps=3) as rec:
+def test_three_lines_record_a_run(new_address):
+    address = new_address()
+    with Recorder(address, family="mine", model_size=1e6, total_steps=3) as rec:
         for step in range(3):
             rec.log(step, train_loss=3.0 - step, tokens=step * 64)
         rec.log(2, eval_loss=1.25)
-    runs = open_store(tmp_path / "runs").runs()
+    runs = open_store(address).runs()
     assert runs["train_loss"].to_numpy().tolist() == [3.0, 2.0, 1.0]
     assert runs["eval_loss"].to_numpy()[2] == 1.25
     assert runs["status"].item() == "done"

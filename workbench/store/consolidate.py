@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from workbench.schema import (
 )
 from workbench.store.generation import digests, load_runs
 from workbench.store.publish import Change, publish
-from workbench.store.registry import Registry, points, runs
+from workbench.store.registry import Registry, clock, points, runs
 from workbench.store.snapshot import (
     RunRow,
     Snapshot,
@@ -113,7 +112,7 @@ def add_change(
         def apply(connection: sa.Connection) -> bool:
             try:
                 if rows:
-                    connection.execute(sa.insert(runs), rows)
+                    connection.execute(sa.insert(runs).values(**_now("created", "updated")), rows)
             except IntegrityError:
                 return False  # one of them was started in the meantime: look again
             return all(_update(connection, there[row["run_id"]], row) for row in updates)
@@ -194,7 +193,12 @@ def _record(run: xr.Dataset, column: str) -> NDArray[np.float64]:
 
 def _update(connection: sa.Connection, row: RunRow, values: dict[str, Any]) -> bool:
     same = (runs.c.run_id == row.run_id) & (runs.c.token == row.token)
-    return connection.execute(sa.update(runs).where(same).values(**values)).rowcount == 1
+    update = sa.update(runs).where(same).values(**values, **_now("updated"))
+    return connection.execute(update).rowcount == 1
+
+
+def _now(*names: str) -> dict[str, Any]:
+    return {name: clock() for name in names}
 
 
 def _others(settled: xr.Dataset | None, moved: tuple[str, ...] | list[str]) -> list[xr.Dataset]:
@@ -204,19 +208,17 @@ def _others(settled: xr.Dataset | None, moved: tuple[str, ...] | list[str]) -> l
 
 
 def _new_rows(new: xr.Dataset) -> list[dict[str, Any]]:
-    now = time.time()
-    state = {"attempt": 0, "token": 0, "heartbeat": None, "created": now}
+    state = {"attempt": 0, "token": 0, "heartbeat": None}
     return [row | state for row in _new_values(new)]
 
 
 def _new_values(new: xr.Dataset) -> list[dict[str, Any]]:
-    facts, now = _facts(new), time.time()
+    facts = _facts(new)
     return [
         {
             "run_id": name,
             "family": str(family),
             "status": str(status),
-            "updated": now,
             **facts[name],
         }
         for name, family, status in zip(

@@ -89,11 +89,11 @@ def _commit(
     root: Path, registry: Registry, snapshot: Snapshot, change: Change, partial: Path
 ) -> int:
     with registry.write(durable=True) as connection:
-        if value_of(connection, "generation") != snapshot.generation:
-            raise _OvertakenError
-        if not change.apply(connection):
+        if value_of(connection, "generation", lock=True) != snapshot.generation:
             raise _OvertakenError
         bump(connection, "revision")
+        if not change.apply(connection):
+            raise _OvertakenError
         number = bump(connection, "generation")
         target = generation_path(root, number)
         if target.exists():  # left by a process that was killed before it committed

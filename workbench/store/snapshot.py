@@ -29,7 +29,14 @@ from workbench.schema import (
 )
 from workbench.store.batches import Records, join, overlay, unpack
 from workbench.store.generation import load_runs, open_generation
-from workbench.store.registry import Registry, points, runs, value_of
+from workbench.store.registry import Registry, clock, points, revision_of, runs, value_of
+
+LEASE_SECONDS = 120.0
+"""A running run that was not heard of for so long counts as lost.
+
+Twice as long as a writer may have to wait for the registry; recorders give a sign of life every ten
+seconds.
+"""
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class RunRow:
     last_step: int | None
     final_train_loss: float | None
     final_eval_loss: float | None
+    heartbeat: float | None
 
     @property
     def coordinates(self) -> dict[str, Any]:
@@ -58,29 +66,42 @@ class RunRow:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The registry at one moment; `tails` holds each run's live batches as (attempt, packed)."""
+    """The registry at one moment; `tails` holds each run's live batches as (attempt, packed).
+
+    `now` is that moment by the registry's clock [s since 1970].
+    """
 
     revision: int
     generation: int
     rows: tuple[RunRow, ...]
     tails: dict[str, tuple[tuple[int, bytes], ...]]
+    now: float
+
+    def lost(self, row: RunRow) -> bool:
+        """Tell whether a run says it is running and has not been heard of for `LEASE_SECONDS`."""
+        return row.status == "running" and (
+            row.heartbeat is not None and self.now - row.heartbeat > LEASE_SECONDS
+        )
 
 
 def take_snapshot(registry: Registry) -> Snapshot:
     """Read the registry, with all live points, in one transaction."""
+    return registry.query(_snapshot)
+
+
+def _snapshot(connection: sa.Connection) -> Snapshot:
     names = [runs.c[name] for name in RunRow.__dataclass_fields__]
-    with registry.read() as connection:
-        revision = value_of(connection, "revision")
-        generation = value_of(connection, "generation")
-        rows = connection.execute(sa.select(*names).order_by(runs.c.created, runs.c.run_id)).all()
-        key = (points.c.run_id, points.c.attempt, points.c.sequence)
-        batches = connection.execute(sa.select(*key, points.c.packed).order_by(*key)).all()
+    now = connection.execute(sa.select(clock())).scalar_one()
+    counters = revision_of(connection), value_of(connection, "generation")
+    rows = connection.execute(sa.select(*names).order_by(runs.c.created, runs.c.run_id)).all()
+    key = (points.c.run_id, points.c.attempt, points.c.sequence)
+    batches = connection.execute(sa.select(*key, points.c.packed).order_by(*key)).all()
     tails = {
         run_id: tuple((batch.attempt, batch.packed) for batch in group)
         for run_id, group in groupby(batches, key=lambda batch: str(batch.run_id))
     }
     known = tuple(RunRow(**row._mapping) for row in rows)
-    return Snapshot(revision, generation, known, tails)
+    return Snapshot(*counters, known, tails, now)
 
 
 def read_settled(root: Path, snapshot: Snapshot) -> xr.Dataset | None:

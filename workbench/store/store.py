@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,29 +13,39 @@ import xarray as xr
 
 from workbench.errors import ArgumentError, DataError
 from workbench.schema import STATUSES, Filter, add_history
+from workbench.store.address import Address, to_address
 from workbench.store.attributes import clean_attributes
 from workbench.store.check import find_problems
 from workbench.store.consolidate import AddResult, add_change, consolidate_change
 from workbench.store.export import export_runs
-from workbench.store.registry import Registry, bump, runs, value_of
+from workbench.store.places import open_database, require_vacant
+from workbench.store.registry import Registry, bump, clock, revision_of, runs, value_of
 from workbench.store.snapshot import Snapshot, read_settled, select, take_snapshot
+from workbench.store.sqlite import SqliteRegistry
 from workbench.store.table import run_table
-from workbench.store.writer import RunWriter, check_run_id
+from workbench.store.writer import RunWriter, check_family, check_run_id
 from workbench.text import plural
 
 REGISTRY = "registry.sqlite"
 _T = TypeVar("_T")
 
 
-def open_store(path: str | os.PathLike[str], *, create: bool = False) -> Store:
-    """Open the store in a folder.
+def open_store(
+    path: str | os.PathLike[str] | Address, *, create: bool = False, curves: str | None = None
+) -> Store:
+    """Open a store: in a folder, or on PostgreSQL.
 
     Parameters
     ----------
-    path : path
-        Folder of the store.
+    path : path, str or Address
+        Folder of the store, or ``postgresql://user:password@host/database``. The password may
+        also come from where PostgreSQL's own tools take it: PGPASSWORD or ~/.pgpass.
     create : bool
         Make it when it is missing.
+    curves : str, optional
+        Where a new store on PostgreSQL keeps its consolidated curves: an empty or a new folder
+        that every machine reaches under the same name. It is written into the registry, so that
+        later the URL is enough. ``?curves=`` at the end of the URL says the same.
 
     Returns
     -------
@@ -45,20 +54,25 @@ def open_store(path: str | os.PathLike[str], *, create: bool = False) -> Store:
     Raises
     ------
     ArgumentError
-        If there is no store, or `path` is an URL.
+        If there is no store, the URL is of another kind, or the store has its curves elsewhere.
     DataError
-        If it is damaged, or was written by a newer version of the workbench.
+        If it is damaged, cannot be reached, or was written by a newer version of the workbench.
     """
-    text = os.fspath(path)
-    if "://" in text:
-        msg = f"store {text!r} is an URL; a store is a local folder for now. Give a path."
+    address = to_address(path, curves=curves)
+    if address.url is not None:
+        return Store(*open_database(address, create=create), address)
+    root = Path(str(address.root))
+    if address.curves is not None:
+        msg = (
+            f"a store in a folder keeps its curves there; leave curves={address.curves!r} away, "
+            "or name a database."
+        )
         raise ArgumentError(msg)
-    root = Path(text)
     if not (root / REGISTRY).is_file():
         _may_create(root, create=create)
         root.mkdir(parents=True, exist_ok=True)
-        return Store(root, Registry.create(root / REGISTRY))
-    return Store(root, Registry.open(root / REGISTRY))
+        return Store(root, SqliteRegistry.create(root / REGISTRY))
+    return Store(root, SqliteRegistry.open(root / REGISTRY))
 
 
 def _may_create(root: Path, *, create: bool) -> None:
@@ -68,30 +82,37 @@ def _may_create(root: Path, *, create: bool) -> None:
             f"{root}, or: workbench train --store {root}; or name another one with --store."
         )
         raise ArgumentError(msg)
-    if root.exists() and not root.is_dir():
-        msg = f"store {str(root)!r} is a file. Give a folder."
-        raise ArgumentError(msg)
-    foreign = [p.name for p in root.iterdir() if p.name[0] != "."] if root.exists() else []
-    if foreign and not any(name.startswith("registry.sqlite") for name in foreign):
-        msg = (
-            f"store {str(root)!r} is a folder with other things in it ({foreign[0]!r}). "
-            "Give an empty or a new folder."
-        )
-        raise ArgumentError(msg)
+    require_vacant(root, besides=REGISTRY)
 
 
 class Store:
-    """Runs in a folder: a registry with the live points, and consolidated curves beside it.
+    """Runs: a registry with the live points, and consolidated curves.
 
-    Any number of processes on one machine may write and read it at once. Made by `open_store`.
+    Any number of processes may write and read it at once: on one machine where the registry is a
+    file, on any that reaches the server where it is a database. Made by `open_store`.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the consolidated curves.
+    registry : Registry
+        The registry.
+    address : Address, optional
+        Where another process opens the same store; by default the folder.
     """
 
-    def __init__(self, root: Path, registry: Registry) -> None:
+    def __init__(self, root: Path, registry: Registry, address: Address | None = None) -> None:
         self.root = root
+        self.address = address or to_address(root)
         self._registry = registry
 
     def __repr__(self) -> str:
-        return f"Store({str(self.root)!r})"
+        return f"Store({str(self.address)!r})"
+
+    @property
+    def name(self) -> str:
+        """Name for people: that of the folder, or of the database."""
+        return self.address.name
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -100,7 +121,7 @@ class Store:
     def revision(self) -> int:
         """Return a number that grows with every change a reader could see; cheap to poll."""
         with self._registry.read() as connection:
-            return value_of(connection, "revision")
+            return revision_of(connection)
 
     def table(self) -> pd.DataFrame:
         """Return one row per run, planned ones too, in the order they came.
@@ -155,7 +176,7 @@ class Store:
             found = select(snapshot, settled, where=where, statuses=wanted)
             found.attrs["store_revision"] = snapshot.revision
             return add_history(
-                found, f"opened {plural(found.sizes['run'], 'run')} of {self.root.name!r}"
+                found, f"opened {plural(found.sizes['run'], 'run')} of {self.name!r}"
             )
 
         return self._stable(read)
@@ -187,24 +208,31 @@ class Store:
         """
         fresh = clean_attributes(attributes or {})
         check_run_id(run_id)
-        now = time.time()
-        with self._registry.write(durable=True) as connection:
+        check_family(family)
+
+        def start(connection: sa.Connection, _again: bool) -> RunWriter:
+            # Begun twice, it takes over from itself: an attempt without a point.
             token = bump(connection, "revision")
             row = _state(connection, run_id)
+            attempt = 1 if row is None else row.attempt + 1
+            writer = RunWriter(self._registry, run_id=run_id, attempt=attempt, token=token)
             if row is None:
                 _insert(connection, run_id, family, "running", fresh, attempt=1, token=token)
-                return RunWriter(self._registry, run_id=run_id, attempt=1, token=token)
+                return writer
             if row.status == "done":
                 msg = (
                     f"Run {run_id!r} is done; its curve cannot be added to. Use another run_id, "
                     "or read it with Store.runs()."
                 )
                 raise DataError(msg)
-            taken = {"attempt": row.attempt + 1, "token": token, "settled": False}
-            state = {"family": family, "status": "running", "heartbeat": now, "updated": now}
-            values = {"attributes": row.attributes | fresh, **taken, **state}
+            taken = {"attempt": attempt, "token": token, "settled": False}
+            state = {"family": family, "status": "running"}
+            times = {"heartbeat": clock(), "updated": clock()}
+            values = {"attributes": row.attributes | fresh, **taken, **state, **times}
             connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
-        return RunWriter(self._registry, run_id=run_id, attempt=row.attempt + 1, token=token)
+            return writer
+
+        return self._registry.transact(start, durable=True)
 
     def plan_run(
         self, run_id: str, *, family: str, attributes: Mapping[str, Any] | None = None
@@ -220,7 +248,9 @@ class Store:
         """
         fresh = clean_attributes(attributes or {})
         check_run_id(run_id)
-        with self._registry.write() as connection:
+        check_family(family)
+
+        def plan(connection: sa.Connection, _again: bool) -> None:
             bump(connection, "revision")
             row = _state(connection, run_id)
             if row is None:
@@ -229,8 +259,10 @@ class Store:
             if row.status != "planned":
                 msg = f"Run {run_id!r} is {row.status!r} and cannot be planned. Use another run_id."
                 raise DataError(msg)
-            values = {"attributes": fresh, "family": family, "updated": time.time()}
+            values = {"attributes": fresh, "family": family, "updated": clock()}
             connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
+
+        self._registry.transact(plan)
 
     def add_runs(self, runs: xr.Dataset, *, family: str | None = None) -> AddResult:
         """Add complete runs, straight into a new generation of consolidated curves: all or none.
@@ -305,8 +337,10 @@ class Store:
 
 
 def _state(connection: sa.Connection, run_id: str) -> sa.Row[Any, Any, Any] | None:
+    # Locked: its own writer may be ending it at this moment.
     columns = (runs.c.status, runs.c.attempt, runs.c.attributes)
-    return connection.execute(sa.select(*columns).where(runs.c.run_id == run_id)).first()
+    query = sa.select(*columns).where(runs.c.run_id == run_id).with_for_update()
+    return connection.execute(query).first()
 
 
 def _insert(
@@ -319,8 +353,8 @@ def _insert(
     attempt: int,
     token: int,
 ) -> None:
-    now = time.time()
     row = {"run_id": run_id, "family": family, "status": status, "attributes": attributes}
-    times = {"heartbeat": now if status == "running" else None, "created": now, "updated": now}
+    beat = clock() if status == "running" else None
+    times = {"heartbeat": beat, "created": clock(), "updated": clock()}
     state = {"attempt": attempt, "token": token, "settled": False, "n_records": 0}
-    connection.execute(sa.insert(runs), row | times | state)
+    connection.execute(sa.insert(runs).values(**row, **times, **state))

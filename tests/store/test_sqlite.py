@@ -6,15 +6,16 @@ import sqlite3
 import pytest
 
 from workbench.errors import DataError
-from workbench.store import registry
-from workbench.store.registry import Registry, bump, value_of
+from workbench.store import sqlite
+from workbench.store.registry import bump, value_of
+from workbench.store.sqlite import SqliteRegistry
 
 NORMAL, FULL = 1, 2
 
 
 @pytest.fixture
 def opened(tmp_path):
-    made = Registry.create(tmp_path / "registry.sqlite")
+    made = SqliteRegistry.create(tmp_path / "registry.sqlite")
     yield made
     made.close()
 
@@ -25,12 +26,12 @@ def level(opened, *, durable=False):
 
 
 def test_disk_is_synced_at_most_once_a_second_unless_asked(opened, monkeypatch):
-    monkeypatch.setattr(registry, "SYNC_SECONDS", 1000.0)
+    monkeypatch.setattr(sqlite, "SYNC_SECONDS", 1000.0)
     assert level(opened) == FULL
     assert [level(opened) for _ in range(3)] == [NORMAL] * 3
     assert level(opened, durable=True) == FULL
     assert level(opened) == NORMAL
-    monkeypatch.setattr(registry, "SYNC_SECONDS", 0.0)
+    monkeypatch.setattr(sqlite, "SYNC_SECONDS", 0.0)
     assert level(opened) == FULL
 
 
@@ -65,7 +66,7 @@ def test_a_reader_keeps_its_moment_while_others_write(opened):
 def test_making_it_again_keeps_what_is_there(opened):
     with opened.write() as connection:
         bump(connection, "revision")
-    again = Registry.create(opened.path)
+    again = SqliteRegistry.create(opened.path)
     with again.read() as connection:
         assert value_of(connection, "revision") == 1
     again.close()
@@ -73,8 +74,8 @@ def test_making_it_again_keeps_what_is_there(opened):
 
 
 def test_a_long_foreign_lock_is_one_paragraph(opened, monkeypatch):
-    monkeypatch.setattr(registry, "BUSY_SECONDS", 0.05)
-    impatient = Registry.open(opened.path)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
+    impatient = SqliteRegistry.open(opened.path)
     holder = sqlite3.connect(opened.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(DataError, match="database is locked"):

@@ -1,0 +1,119 @@
+"""The registry as a file: SQLite in WAL mode, for any number of processes of one machine.
+
+Readers never block the writers nor see half a write; writers take turns. Against a power cut the
+log is synced to disk at most once a second, and always when a run ends or a generation is
+published.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from workbench.errors import DataError
+from workbench.store.registry import Registry
+
+BUSY_SECONDS = 60
+SYNC_SECONDS = 1.0
+
+
+class SqliteRegistry(Registry):
+    """Transactions on the registry in a file; made by `create` or `open`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._synced = 0.0
+        engine = sa.create_engine(
+            f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
+        )
+        sa.event.listen(engine, "connect", _own_transactions)
+        sa.event.listen(engine, "begin", _begin)
+        super().__init__(engine, str(path))
+
+    @classmethod
+    def create(cls, path: Path, stated: Mapping[str, str] | None = None) -> SqliteRegistry:
+        """Make an empty registry, or open the one another process made at the same moment.
+
+        Parameters
+        ----------
+        path : Path
+            Of the file.
+        stated : mapping of str to str, optional
+            Facts to keep in it.
+        """
+        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+        fresh = cls(partial)
+        with fresh._translated(), fresh._engine.connect() as connection:
+            _driver(connection).execute("PRAGMA journal_mode=WAL")
+        with fresh.write(durable=True) as connection:
+            fresh._make(connection, stated or {})
+        fresh.close()
+        try:
+            os.link(partial, path)  # fails where the name is taken, unlike a rename
+        except FileExistsError:
+            pass
+        finally:
+            partial.unlink()
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> SqliteRegistry:
+        """Open a registry; `DataError` when it is not one or comes from a newer version."""
+        found = cls(path)
+        try:
+            found._bring_up_to_date()
+        except DataError:
+            found.close()
+            raise
+        return found
+
+    def problems(self) -> tuple[str, ...]:
+        """Return what SQLite finds wrong with the file."""
+        with self.read() as connection:
+            found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        return tuple(f"registry: {text}." for text in found if text != "ok")
+
+    @contextmanager
+    def _transaction(self, *, writes: bool, durable: bool = False) -> Iterator[sa.Connection]:
+        if not writes:
+            with self._live_engine().connect() as connection:
+                yield connection
+            return
+        now = time.monotonic()
+        sync = durable or now - self._synced >= SYNC_SECONDS
+        with self._live_engine().execution_options(writes=True).connect() as connection:
+            # The level cannot be changed inside a transaction, so it is set before one begins.
+            _driver(connection).execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
+            with connection.begin():
+                yield connection
+        if sync:
+            self._synced = now
+
+    def _why(self, error: DBAPIError) -> str:
+        return (
+            "If it is locked, another process is holding a long write; if it is damaged, restore "
+            "the store from a copy."
+        )
+
+
+def _own_transactions(dbapi_connection: Any, _record: object) -> None:
+    # The driver must not begin transactions by itself: `_begin` says which kind is wanted.
+    dbapi_connection.isolation_level = None
+    dbapi_connection.create_function("workbench_clock", 0, time.time)
+
+
+def _begin(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _driver(connection: sa.Connection) -> Any:
+    return connection.connection.driver_connection
