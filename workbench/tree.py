@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import xarray as xr
 
 from workbench.curves import to_cube
 from workbench.errors import DataError
-from workbench.store import open_store
+from workbench.store import Address, open_store
 
 
-def open(path: str | os.PathLike[str]) -> xr.DataTree:
+def open(path: str | os.PathLike[str] | Address) -> xr.DataTree:
     """Open a store as a tree of three datasets.
 
     Parameters
     ----------
-    path : path
-        Folder of the store.
+    path : path, str or Address
+        Folder or URL of the store.
 
     Returns
     -------
@@ -35,13 +34,14 @@ def open(path: str | os.PathLike[str]) -> xr.DataTree:
     DataError
         If it cannot be read.
     """
-    runs = open_store(path).runs()
+    store = open_store(path)
+    runs = store.runs()
     try:
         cube = to_cube(runs) if runs.sizes["run"] else _empty("the store has no run with a loss")
     except DataError as error:
         cube = _empty(str(error))
     tree = {"runs": runs, "cube": cube, "fits": xr.Dataset()}
-    return xr.DataTree.from_dict(tree, name=Path(path).name)
+    return xr.DataTree.from_dict(tree, name=store.name.replace("/", "_"))
 
 
 def _empty(why: str) -> xr.Dataset:

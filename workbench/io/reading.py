@@ -33,7 +33,7 @@ from workbench.schema import (
 )
 from workbench.store import Store, open_store
 from workbench.store.snapshot import join_runs
-from workbench.text import plural
+from workbench.text import plural, without_password
 
 _NO_SETTINGS: Mapping[str, str] = {}
 
@@ -72,7 +72,8 @@ def read(
     """
     path = Path(source)
     if not path.exists():
-        msg = f"SOURCE {str(path)!r} does not exist. Give the path of a log file or folder."
+        named = without_password(str(path))
+        msg = f"SOURCE {named!r} does not exist. Give the path of a log file or folder."
         raise ArgumentError(msg)
     found: list[tuple[Source, Format]] = []
     skipped: list[SkippedSource] = []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from workbench.store.address import Address
 from workbench.store.consolidate import AddResult
 from workbench.store.recorder import Recorder
 from workbench.store.store import Store, open_store
 from workbench.store.writer import EndStatus, RunWriter
 
-__all__ = ["AddResult", "EndStatus", "Recorder", "RunWriter", "Store", "open_store"]
+__all__ = ["AddResult", "Address", "EndStatus", "Recorder", "RunWriter", "Store", "open_store"]

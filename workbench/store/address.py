@@ -41,8 +41,7 @@ class Address:
     def __str__(self) -> str:
         if self.url is None:
             return str(self.root)
-        secret = {name: "***" for name in self.url.query if "password" in name}
-        return self.url.update_query_dict(secret).render_as_string(hide_password=True)
+        return self.url.render_as_string(hide_password=True)
 
     def __repr__(self) -> str:
         return f"Address({str(self)!r})"
@@ -53,6 +52,16 @@ class Address:
         if self.url is not None:
             return self.url.database or "store"
         return (self.root or Path()).name or str(self.root)
+
+    def apart(self) -> tuple[str, str | None]:
+        """Return the address without a password, as text for ``open_store``, and the password.
+
+        Where the text is kept, such as in a report, the password goes another way: PGPASSWORD.
+        """
+        if self.url is None:
+            return str(self.root), None
+        bare = self.url._replace(password=None).render_as_string(hide_password=False)
+        return bare, self.url.password and str(self.url.password)
 
 
 def to_address(path: str | os.PathLike[str] | Address, *, curves: str | None = None) -> Address:
@@ -101,6 +110,9 @@ def _database(text: str, curves: str | None) -> Address:
             f"store {without_password(text)!r} cannot be read as an URL. Write {_SAID}, with "
             "@ : / ? and % of a user name or password as %40 %3A %2F %3F and %25."
         )
+        raise ArgumentError(msg)
+    if "sslpassword" in url.query:
+        msg = f"store {without_password(text)!r} holds the password of a key file. Leave it away."
         raise ArgumentError(msg)
     stated, password = url.query.get("curves"), url.query.get("password")
     if isinstance(password, str):  # where every part of this package expects it

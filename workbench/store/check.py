@@ -1,16 +1,30 @@
-"""Verify a store: every batch, every count, every curve."""
+"""Verify a store: every batch, every count, every curve, every file."""
 
 from __future__ import annotations
 
+import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from workbench.errors import DataError
 from workbench.schema import run_names
 from workbench.store.batches import unpack
-from workbench.store.generation import digests, load_runs
-from workbench.store.snapshot import RunRow, Snapshot, read_settled
+from workbench.store.generation import digests, generation_path, load_runs
+from workbench.store.snapshot import RunRow, Snapshot, join_runs, read_settled
+from workbench.store.table import SUMMARY, summaries
+
+ABANDONED_SECONDS = 24 * 3600
+"""What a process wrote aside and did not touch for so long will not be published any more."""
+
+UNDERWAY_SECONDS = 60.0
+"""A younger generation may be one that is being published at this moment."""
+
+_GENERATION = re.compile(r"curves-(\d+)\.zarr")
 
 
 def find_problems(root: Path, snapshot: Snapshot) -> tuple[str, ...]:
@@ -28,7 +42,11 @@ def find_problems(root: Path, snapshot: Snapshot) -> tuple[str, ...]:
     tuple of str
     """
     rows = {row.run_id: row for row in snapshot.rows}
-    return (*_tails(snapshot, rows), *_generation(root, snapshot, rows))
+    return (
+        *_tails(snapshot, rows),
+        *curve_problems(root, snapshot),
+        *_files(root, snapshot.generation),
+    )
 
 
 def _tails(snapshot: Snapshot, rows: dict[str, RunRow]) -> list[str]:
@@ -51,28 +69,106 @@ def _tails(snapshot: Snapshot, rows: dict[str, RunRow]) -> list[str]:
     return problems
 
 
-def _generation(root: Path, snapshot: Snapshot, rows: dict[str, RunRow]) -> list[str]:
+def curve_problems(root: Path, snapshot: Snapshot) -> list[str]:
+    """Return in what the consolidated curves are not those the registry speaks of."""
+    rows = {row.run_id: row for row in snapshot.rows}
     expected = {run_id: row for run_id, row in rows.items() if row.digest is not None}
     try:
         settled = read_settled(root, snapshot)
-        if settled is None:
-            return [f"run {run_id!r} should be consolidated and is not." for run_id in expected]
-        held = load_runs(settled, np.arange(settled.sizes["run"]))
     except DataError as error:
         return [str(error)]
-    found = digests(held)
-    problems = [
-        f"run {name!r} is consolidated but not in the registry."
-        for name in found
-        if name not in rows
+    if settled is None:
+        return [f"run {run_id!r} should be consolidated and is not." for run_id in expected]
+    held, problems = readable(settled)
+    found, sums = digests(held), summaries(held)
+    there = {*run_names(settled)}
+    problems += [
+        f"run {name!r} is consolidated but not in the registry." for name in there - rows.keys()
     ]
     problems += [
-        f"run {name!r} should be consolidated and is not." for name in expected if name not in found
+        f"run {name!r} should be consolidated and is not." for name in expected if name not in there
     ]
-    sizes = dict(zip(run_names(held), held["row_size"].to_numpy().tolist(), strict=True))
     for name, row in expected.items():
-        if name in found and found[name] != row.digest:
-            problems.append(f"the consolidated curve of run {name!r} is not what was written.")
-        if name in found and sizes[name] != row.n_records:
-            problems.append(f"run {name!r} has {sizes[name]} records, expected {row.n_records}.")
+        if name in found:
+            problems += _differences(row, found[name], sums[name])
     return problems
+
+
+def readable(settled: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
+    """Read the records of an opened generation, and say which runs of it are damaged.
+
+    Returns
+    -------
+    tuple of (Dataset (run, obs), list of str)
+        The runs that can be read, in memory; one sentence for each of the others.
+    """
+    try:
+        return load_runs(settled, np.arange(settled.sizes["run"])), []
+    except DataError:
+        parts, problems = [], []
+    for position in range(settled.sizes["run"]):
+        try:
+            parts.append(load_runs(settled, np.array([position])))
+        except DataError as error:
+            problems.append(str(error))
+    return join_runs(parts), problems
+
+
+def _differences(row: RunRow, digest: str, sums: dict[str, Any]) -> Iterator[str]:
+    if digest != row.digest:
+        yield f"the consolidated curve of run {row.run_id!r} is not what was written."
+    for name in SUMMARY:
+        noted, real = getattr(row, name), sums[name]
+        if name == "n_records" and noted != real:
+            yield f"run {row.run_id!r} has {real} records, expected {noted}."
+        elif noted != real:
+            yield f"run {row.run_id!r} has {name} {real}, the registry says {noted}."
+
+
+def _files(root: Path, generation: int) -> list[str]:
+    problems = []
+    named = current(root)
+    if named > generation:
+        problems.append(
+            f"CURRENT names generation {named}, the registry {generation}: the registry is older "
+            "than the curves. Put the newer copy of it back before anything is written."
+        )
+    elif named < generation and not underway(generation_path(root, generation)):
+        problems.append(f"CURRENT does not name generation {generation}, which is the newest.")
+    return [*problems, *(f"{path.name} is a leftover." for path in leftovers(root, generation))]
+
+
+def current(root: Path) -> int:
+    """Return the generation that ``CURRENT`` names; 0 when it names none."""
+    try:
+        text = (root / "CURRENT").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return 0
+    found = _GENERATION.fullmatch(text)
+    return int(found[1]) if found else 0
+
+
+def generations_in(root: Path) -> list[int]:
+    """Return the numbers of the generations whose folders are there, newest first."""
+    found = (_GENERATION.fullmatch(path.name) for path in root.glob("curves-*.zarr"))
+    return sorted((int(match[1]) for match in found if match), reverse=True)
+
+
+def leftovers(root: Path, generation: int) -> list[Path]:
+    """Return what killed processes left: partial files, and generations never or no longer used."""
+    partial = [p for p in sorted(root.glob("*.partial*")) if _age(p) > ABANDONED_SECONDS]
+    others = [n for n in generations_in(root) if not generation - 1 <= n <= generation]
+    unused = (generation_path(root, n) for n in others)
+    return [*partial, *(path for path in unused if not underway(path))]
+
+
+def underway(path: Path) -> bool:
+    """Tell whether a generation is so young that it may be being published, or is gone again."""
+    return _age(path, "st_ctime") < UNDERWAY_SECONDS
+
+
+def _age(path: Path, stamp: str = "st_mtime") -> float:
+    try:
+        return time.time() - float(getattr(path.stat(), stamp))
+    except FileNotFoundError:  # removed by another process in this moment
+        return 0.0

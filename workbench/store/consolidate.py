@@ -62,7 +62,7 @@ def consolidate_change(root: Path, registry: Registry) -> int:
         if fresh is None:
             return None
         moved.extend(run_names(fresh))
-        facts = _facts(fresh)
+        facts = facts_of(fresh)
         state = {row.run_id: row for row in ended}
 
         def apply(connection: sa.Connection) -> bool:
@@ -102,12 +102,17 @@ def add_change(
         differing = [name for name, row in there.items() if row.digest != own[name]]
         again = _restated(settled, fresh, differing, {n: there[n].digest for n in differing})
         changed = () if again is None else tuple(run_names(again))
-        added = tuple(name for name in own if name not in there)
-        result = AddResult(added, tuple(n for n in there if n not in changed), changed)
+        held = set() if settled is None else {*run_names(settled)}
+        lost = {name for name, row in there.items() if row.digest == own[name] and name not in held}
+        added = tuple(name for name in own if name not in there or name in lost)
+        same = tuple(name for name in there if name not in {*changed, *lost})
+        result = AddResult(added, same, changed)
         if not added and again is None:
             return None
         new = take_runs(fresh, np.isin(run_names(fresh), added))
-        rows, updates = _new_rows(new), [] if again is None else _new_values(again)
+        rows = [row for row in rows_of(new) if row["run_id"] not in there]
+        updates = [values for values in _new_values(new) if values["run_id"] in there]
+        updates += [] if again is None else _new_values(again)
 
         def apply(connection: sa.Connection) -> bool:
             try:
@@ -207,13 +212,14 @@ def _others(settled: xr.Dataset | None, moved: tuple[str, ...] | list[str]) -> l
     return [load_runs(settled, np.flatnonzero(~np.isin(run_names(settled), moved)))]
 
 
-def _new_rows(new: xr.Dataset) -> list[dict[str, Any]]:
+def rows_of(new: xr.Dataset) -> list[dict[str, Any]]:
+    """Return the registry's rows of consolidated runs, but for its times."""
     state = {"attempt": 0, "token": 0, "heartbeat": None}
     return [row | state for row in _new_values(new)]
 
 
 def _new_values(new: xr.Dataset) -> list[dict[str, Any]]:
-    facts = _facts(new)
+    facts = facts_of(new)
     return [
         {
             "run_id": name,
@@ -227,7 +233,8 @@ def _new_values(new: xr.Dataset) -> list[dict[str, Any]]:
     ]
 
 
-def _facts(ds: xr.Dataset) -> dict[str, dict[str, Any]]:
+def facts_of(ds: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Return what the registry notes of consolidated runs, by run identifier."""
     marks, progress = digests(ds), summaries(ds)
     names = [n for n in coordinate_names(ds) if n not in ("run_id", "family", "status")]
     columns = {name: ds[name].to_numpy().tolist() for name in names}

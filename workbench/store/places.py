@@ -6,7 +6,7 @@ import os
 import uuid
 from pathlib import Path
 
-from workbench.errors import ArgumentError, WorkbenchError
+from workbench.errors import ArgumentError, DataError, WorkbenchError
 from workbench.store.address import Address
 from workbench.store.postgres import PostgresRegistry
 from workbench.store.registry import Registry, fact_of
@@ -59,6 +59,28 @@ def _open(registry: PostgresRegistry, address: Address, *, create: bool) -> Path
         )
         raise ArgumentError(msg)
     return Path(recorded)
+
+
+def require_own_folder(root: Path, registry: Registry) -> None:
+    """Raise `DataError` unless `root` is the folder that a registry elsewhere took for its curves.
+
+    On a machine that does not reach the shared folder a new generation would otherwise be written
+    where no other machine finds it.
+    """
+    owner = registry.query(lambda connection: fact_of(connection, OWNER))
+    if owner is None:
+        return
+    try:
+        found = (root / MARK).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        found = ""
+    if found != owner:
+        what = "belongs to another store" if found else "is not the shared folder it was made as"
+        msg = (
+            f"The curves of {registry.where} lie in {root}, which on this machine {what}. Mount "
+            "it there, or run this on a machine that has it."
+        )
+        raise DataError(msg)
 
 
 def _absolute(place: str) -> str:

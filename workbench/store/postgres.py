@@ -129,7 +129,7 @@ def _engine(url: sa.URL) -> sa.Engine:
     try:
         engine = sa.create_engine(
             url.set(drivername="postgresql+psycopg", query={**_KEEPALIVE, **url.query}),
-            pool_pre_ping=True,  # a server that was restarted is met at the start, not in the middle
+            pool_pre_ping=True,  # a restarted server is met at the start, not in the middle
             hide_parameters=True,
             execution_options={"schema_translate_map": {None: SCHEMA}},
         )
@@ -152,8 +152,12 @@ def _never_wait_forever(dbapi_connection: Any, _record: object) -> None:
 
 
 def _is_there(connection: sa.Connection) -> bool:
-    found = sa.select(sa.func.to_regclass(f"{SCHEMA}.{meta.name}").is_not(None))
-    return bool(connection.execute(found).scalar_one())
+    # Not to_regclass: its cache may not have heard yet of what was committed before we got a lock.
+    tables = sa.table(
+        "pg_tables", sa.column("schemaname"), sa.column("tablename"), schema="pg_catalog"
+    )
+    own = (tables.c.schemaname == SCHEMA) & (tables.c.tablename == meta.name)
+    return connection.execute(sa.select(tables.c.tablename).where(own)).first() is not None
 
 
 def _require_utf8(connection: sa.Connection, where: str) -> None:

@@ -71,7 +71,7 @@ points = sa.Table(
 )
 
 
-class clock(FunctionElement[float]):  # noqa: N801  (an SQL function, named like one)
+class clock(FunctionElement[float]):
     """Seconds since 1970 by the clock of the database: one clock for all machines that write."""
 
     type = sa.Float()
@@ -127,9 +127,7 @@ class Registry(ABC):
         """Return what `work` reads in one transaction, read again if the connection was lost."""
         return self._twice(lambda connection, _again: work(connection), writes=False)
 
-    def transact(
-        self, work: Callable[[sa.Connection, bool], _T], *, durable: bool = False
-    ) -> _T:
+    def transact(self, work: Callable[[sa.Connection, bool], _T], *, durable: bool = False) -> _T:
         """Do `work` in a write transaction, and once more if the connection was lost.
 
         Parameters

@@ -18,8 +18,9 @@ from workbench.store.attributes import clean_attributes
 from workbench.store.check import find_problems
 from workbench.store.consolidate import AddResult, add_change, consolidate_change
 from workbench.store.export import export_runs
-from workbench.store.places import open_database, require_vacant
+from workbench.store.places import open_database, require_own_folder, require_vacant
 from workbench.store.registry import Registry, bump, clock, revision_of, runs, value_of
+from workbench.store.repair import Repair, repair_store
 from workbench.store.snapshot import Snapshot, read_settled, select, take_snapshot
 from workbench.store.sqlite import SqliteRegistry
 from workbench.store.table import run_table
@@ -129,7 +130,8 @@ class Store:
         Returns
         -------
         DataFrame
-            ``run_id``, ``family``, ``status``, ``last_step``, ``n_records``, ``final_train_loss``,
+            ``run_id``, ``family``, ``status``, ``lost`` (it says it is running, and has not been
+            heard of for two minutes), ``last_step``, ``n_records``, ``final_train_loss``,
             ``final_eval_loss`` (last finite values) [nats/token] and the hyper-parameters.
         """
         return self._stable(lambda snapshot: run_table(snapshot, self._settled(snapshot)))
@@ -184,7 +186,7 @@ class Store:
     def start_run(
         self, run_id: str, *, family: str, attributes: Mapping[str, Any] | None = None
     ) -> RunWriter:
-        """Begin a run, or take over one that was planned or did not finish.
+        """Begin a run, or take over one that was planned, did not finish, or was lost.
 
         Parameters
         ----------
@@ -284,15 +286,29 @@ class Store:
         DataError
             If the data break the schema, or a run is there with other content; nothing is changed.
         """
+        require_own_folder(self.root, self._registry)
         return add_change(self.root, self._registry, runs, family=family)
 
     def consolidate(self) -> int:
         """Move the points of ended runs into a new generation; return the number of runs moved."""
+        require_own_folder(self.root, self._registry)
         return consolidate_change(self.root, self._registry)
 
     def check(self) -> tuple[str, ...]:
         """Verify everything the store holds; return the problems found, one sentence each."""
         return self._registry.problems() or self._stable(lambda now: find_problems(self.root, now))
+
+    def repair(self) -> Repair:
+        """Repair what can be repaired, never by dropping a point; say what was done and is left.
+
+        Returns
+        -------
+        Repair
+        """
+        require_own_folder(self.root, self._registry)
+        broken = self._registry.problems()
+        done = () if broken else repair_store(self.root, self._registry)
+        return Repair(done, broken or self.check())
 
     def export(self, path: str | os.PathLike[str], *, where: Sequence[Filter | str] = ()) -> None:
         """Write runs to a file, every record of them.

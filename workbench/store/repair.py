@@ -1,0 +1,247 @@
+"""Repair what `find_problems` finds, where the store still holds what is needed.
+
+Nothing that was acknowledged is dropped. A curve counts as found again only when its content
+matches the sha256 in the registry; an older part of a curve is put back where nothing better is
+left, and the store goes on saying that the rest is missing.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+import xarray as xr
+
+from workbench.errors import DataError
+from workbench.schema import run_names, take_runs
+from workbench.store.check import (
+    current,
+    curve_problems,
+    generations_in,
+    leftovers,
+    readable,
+    underway,
+)
+from workbench.store.consolidate import consolidate_change, facts_of, rows_of
+from workbench.store.generation import digests, generation_path, open_generation, point_to
+from workbench.store.publish import Change, publish
+from workbench.store.registry import Registry, bump, clock, points, runs, value_of
+from workbench.store.snapshot import Snapshot, join_runs, take_snapshot
+from workbench.store.table import SUMMARY
+from workbench.text import plural
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What a repair did, and what is left.
+
+    Parameters
+    ----------
+    repaired : tuple of str
+        One sentence for each thing it did.
+    problems : tuple of str
+        What is still wrong.
+    """
+
+    repaired: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def repair_store(root: Path, registry: Registry) -> tuple[str, ...]:
+    """Repair what can be repaired; return one sentence for each thing done.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the consolidated curves.
+    registry : Registry
+        Of the same store.
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    DataError
+        If the registry cannot be read or written.
+    """
+    done = [*_rebuild(root, registry), *_correct_rows(root, registry)]
+    freed = _free_points(registry)
+    done += freed
+    if freed and (moved := consolidate_change(root, registry)):
+        done.append(f"Points of {plural(moved, 'run')} are folded into the consolidated curves.")
+    return (*done, *_clear_up(root, registry))
+
+
+def _free_points(registry: Registry) -> list[str]:
+    """Let points count again that the row of their run leaves out."""
+    held = sa.select(points.c.run_id).where(points.c.run_id == runs.c.run_id).exists()
+    newest = (
+        sa.select(sa.func.max(points.c.attempt))
+        .where(points.c.run_id == runs.c.run_id)
+        .scalar_subquery()
+    )
+    closed = sa.update(runs).where(runs.c.settled & held).values(settled=False)
+    behind = sa.update(runs).where(runs.c.attempt < newest).values(attempt=newest)
+    with registry.write(durable=True) as connection:
+        value_of(connection, "generation", lock=True)
+        bump(connection, "revision")
+        opened = connection.execute(closed.returning(runs.c.run_id)).scalars().all()
+        raised = connection.execute(behind.returning(runs.c.run_id)).scalars().all()
+    return [
+        *(f"Live points of run {name!r} count again beside its curve." for name in opened),
+        *(f"The attempts of run {name!r} are those of its points." for name in raised),
+    ]
+
+
+def _rebuild(root: Path, registry: Registry) -> list[str]:
+    """Publish a generation with every curve that is missing now and lies in another one."""
+    done: list[str] = []
+    before = 0
+
+    def build(snapshot: Snapshot) -> Change | None:
+        nonlocal before
+        done.clear()
+        before = snapshot.generation
+        wanted = {row.run_id: row.digest for row in snapshot.rows if row.digest is not None}
+        if not snapshot.generation:
+            return None
+        others = [n for n in generations_in(root) if n != snapshot.generation]
+        held = [_read(root, number) for number in (snapshot.generation, *others)]
+        marks = [{} if source is None else digests(source) for source in held]
+        if all(marks[0].get(name) == mark for name, mark in wanted.items()):
+            return None
+        chosen = _best(wanted, marks)
+        new = {name: marks[number][name] for name, number in chosen.items()}
+        if not new or new == marks[0]:
+            return None
+        done.extend(_sentences(wanted, marks[0], new))
+        parts = [
+            take_runs(source, np.array([chosen[name] == number for name in marks[number]]))
+            for number, source in enumerate(held)
+            if source is not None and number in chosen.values()
+        ]
+        tokens = {row.run_id: (row.token, row.digest) for row in snapshot.rows}
+
+        def apply(connection: sa.Connection) -> bool:
+            now = connection.execute(sa.select(runs.c.run_id, runs.c.token, runs.c.digest))
+            return {row.run_id: (row.token, row.digest) for row in now} == tokens
+
+        return Change(join_runs(parts), apply)
+
+    publish(root, registry, build)
+    damaged = generation_path(root, before)
+    if done and damaged.exists() and curve_problems(root, take_snapshot(registry)):
+        # More may be got out of it by hand than by this.
+        damaged.rename(root / f"damaged-{damaged.name}")
+        done.append(f"The damaged generation is kept as damaged-{damaged.name}.")
+    return done
+
+
+def _read(root: Path, number: int) -> xr.Dataset | None:
+    try:
+        return readable(open_generation(root, number))[0] if number else None
+    except DataError:
+        return None
+
+
+def _best(wanted: dict[str, str], sources: Sequence[dict[str, str]]) -> dict[str, int]:
+    """Choose of each run the source of the curve that was written, else the newest one."""
+    chosen: dict[str, int] = {}
+    for number, source in enumerate(sources):
+        for name, mark in source.items():
+            old = chosen.get(name)
+            exact = wanted.get(name) == mark
+            if old is None or (exact and sources[old][name] != mark):
+                chosen[name] = number
+    return chosen
+
+
+def _sentences(
+    wanted: dict[str, str], present: dict[str, str], chosen: dict[str, str]
+) -> list[str]:
+    said = []
+    for name, mark in chosen.items():
+        if present.get(name) == mark:
+            continue
+        whole = wanted.get(name) == mark
+        what = "is back as it was written" if whole else "is back in an older state"
+        said.append(f"The curve of run {name!r} {what}.")
+    return said
+
+
+def _correct_rows(root: Path, registry: Registry) -> list[str]:
+    """Bring rows of the registry in line with curves that are as they were written."""
+    while True:
+        snapshot = take_snapshot(registry)
+        here = _read(root, snapshot.generation)
+        if here is None:
+            return []
+        known = {row.run_id: row for row in snapshot.rows}
+        facts = facts_of(here)
+        lost = [name for name in facts if name not in known]
+        wrong = {
+            name: {key: facts[name][key] for key in SUMMARY}
+            for name, row in known.items()
+            if name in facts
+            and row.digest == facts[name]["digest"]
+            and any(getattr(row, key) != facts[name][key] for key in SUMMARY)
+        }
+        if not lost and not wrong:
+            return []
+        again = rows_of(take_runs(here, np.isin(run_names(here), lost))) if lost else []
+        if _write_rows(registry, snapshot.generation, again, wrong):
+            return [
+                *(f"Run {name!r} is in the registry again." for name in lost),
+                *(
+                    f"The registry states the records of run {name!r} as they are."
+                    for name in wrong
+                ),
+            ]
+
+
+def _write_rows(
+    registry: Registry,
+    generation: int,
+    again: list[dict[str, Any]],
+    wrong: dict[str, dict[str, Any]],
+) -> bool:
+    with registry.write(durable=True) as connection:
+        if value_of(connection, "generation", lock=True) != generation:
+            return False
+        bump(connection, "revision")
+        if again:
+            times = {"created": clock(), "updated": clock()}
+            connection.execute(sa.insert(runs).values(**times), again)
+        for name, values in wrong.items():
+            connection.execute(sa.update(runs).where(runs.c.run_id == name).values(**values))
+    return True
+
+
+def _clear_up(root: Path, registry: Registry) -> list[str]:
+    """Let ``CURRENT`` name the newest generation, and remove leftovers."""
+    sound = not curve_problems(root, take_snapshot(registry))
+    done = []
+    with registry.write() as connection:  # locked: nobody is publishing at this moment
+        generation = value_of(connection, "generation", lock=True)
+        named = current(root)
+        if named > generation:  # the registry is an old copy; the files are what is newest
+            return []
+        if named < generation and not underway(generation_path(root, generation)):
+            point_to(root, generation)
+            done.append(f"CURRENT names generation {generation}.")
+        for path in leftovers(root, generation):
+            if path.suffix == ".zarr" and not sound:
+                continue  # it may hold what is missing elsewhere
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+            done.append(f"The leftover {path.name} is removed.")
+    return done
