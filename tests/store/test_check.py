@@ -74,21 +74,67 @@ def test_a_lost_generation_is_built_again_from_the_one_before(store, few_runs):
     assert digests(store.runs()) == now != whole
 
 
-def test_points_outlive_a_lost_generation(store, few_runs):
+def test_a_lost_generation_is_built_again_from_the_one_before_and_the_points(store, few_runs, sql):
     store.add_runs(few_runs(2))
-    store.add_runs(few_runs(2, peak_lr=[0.1, 0.2]))
-    store.add_runs(few_runs(2))
-    for name, status in (("live", None), ("ended", "done")):
-        writer = store.start_run(name, family="f")
-        writer.append(step=[0, 1], train_loss=[2.0, 1.0])
-        if status:
-            writer.finish(status)
+    for name in ("a", "b"):
+        writer = store.start_run(name, family="f", attributes={"tau": 0.2})
+        writer.append(step=[0, 1], train_loss=[3.0, 2.0], grad_norm=[1.0, np.nan])
+        writer.finish("failed")
+        store.consolidate()
+    again = store.start_run("a", family="f", attributes={"note": "resumed"})
+    again.append(step=[1, 2], train_loss=[2.5, 1.0])
+    again.finish()
+    last = store.start_run("c", family="f")
+    last.append(step=range(200), train_loss=[1.0 / (1 + step) for step in range(200)])
+    last.finish()
+    store.consolidate()
+    live = store.start_run("live", family="f")
+    live.append(step=0, train_loss=7.0)
     before = digests(store.runs())
-    generation(store, 2).rename(generation(store, 1))
+    shutil.rmtree(generation(store, 4))
+    done = mend(store, "missing or damaged")
+    assert {text for text in done if "as it was written" in text} == {
+        f"The curve of run {name!r} is back as it was written." for name in ("r0", "r1", *"abc")
+    }
+    assert digests(store.runs()) == before
+    assert sql(store, "select distinct run_id from points") == [("live",)]
+
+
+def test_the_first_generation_is_built_again_from_the_points_alone(store):
+    writer = store.start_run("a", family="f")
+    writer.append(step=[0, 1], train_loss=[3.0, 2.0])
+    writer.finish()
+    store.consolidate()
+    before = digests(store.runs())
+    shutil.rmtree(generation(store, 1))
     mend(store, "missing or damaged")
     assert digests(store.runs()) == before
-    assert store.consolidate() == 1
-    assert digests(store.runs()) == before | {"ended": digests(store.runs())["ended"]}
+
+
+def test_points_stay_until_the_next_generation_holds_their_curve_too(store, few_runs, sql):
+    for number, name in enumerate("ab", start=1):
+        writer = store.start_run(name, family="f")
+        writer.append(step=[0, 1], train_loss=[3.0, 2.0])
+        writer.finish()
+        store.consolidate()
+        assert sql(store, "select distinct run_id from points") == [(name,)]
+        assert store.runs().sizes["obs"] == 2 * number
+        assert store.check() == ()
+    store.add_runs(few_runs())
+    assert sql(store, "select count(*) from points") == [(0,)]
+
+
+def test_points_missing_from_a_curve_as_written_are_folded_in(store, sql):
+    writer = store.start_run("a", family="f")
+    writer.append(step=[0, 1], train_loss=[3.0, 2.0])
+    writer.finish("failed")
+    store.consolidate()
+    second = store.start_run("a", family="f")
+    second.append(step=[1, 2], train_loss=[2.5, 1.0])
+    second.finish("done")
+    sql(store, "update runs set settled = true, folded = 1 where run_id = 'a'")
+    mend(store, "has live points that its consolidated curve lacks")
+    assert store.runs()["train_loss"].to_numpy().tolist() == [3.0, 2.5, 1.0]
 
 
 def test_what_no_generation_holds_is_said_and_left(store, few_runs):
@@ -105,7 +151,7 @@ def test_what_no_generation_holds_is_said_and_left(store, few_runs):
     assert set(run_names(store.runs())) == {"r0", "r1", "r2"}
 
 
-def test_an_older_part_of_a_curve_is_better_than_none(store, few_runs):
+def test_an_older_part_of_a_curve_is_better_than_none(store, few_runs, sql):
     store.add_runs(few_runs(1))
     writer = store.start_run("a", family="f")
     writer.append(step=[0, 1], train_loss=[3.0, 2.0])
@@ -115,6 +161,7 @@ def test_an_older_part_of_a_curve_is_better_than_none(store, few_runs):
     writer.append(step=[2], train_loss=[1.0])
     writer.finish()
     store.consolidate()
+    sql(store, "delete from points")
     shutil.rmtree(generation(store, 3))
     result = store.repair()
     assert "The curve of run 'a' is back in an older state." in result.repaired
@@ -203,7 +250,7 @@ def test_points_of_an_unknown_run_are_said_and_kept(store, sql):
     assert sql(store, "select count(*) from points") == [(1,)]
 
 
-def test_points_beside_a_settled_run_are_folded_in(store, sql):
+def test_points_beside_a_settled_run_are_folded_in(store, few_runs, sql):
     writer = store.start_run("a", family="f")
     writer.append(step=[0, 1], train_loss=[3.0, 2.0])
     writer.finish("failed")
@@ -216,6 +263,7 @@ def test_points_beside_a_settled_run_are_folded_in(store, sql):
     done = mend(store, "is consolidated and still has live points")
     assert any("folded into" in text for text in done)
     assert store.runs()["train_loss"].to_numpy().tolist() == [3.0, 2.5, 1.0]
+    store.add_runs(few_runs())
     assert sql(store, "select count(*) from points") == [(0,)]
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from workbench.errors import DataError
-from workbench.schema import run_names
+from workbench.schema import iter_runs, run_names, take_runs
 from workbench.store.batches import unpack
 from workbench.store.generation import digests, generation_path, load_runs
-from workbench.store.snapshot import RunRow, Snapshot, join_runs, read_settled
+from workbench.store.snapshot import RunRow, Snapshot, attempts_of, join_runs, read_settled
 from workbench.store.table import SUMMARY, summaries
 
 ABANDONED_SECONDS = 24 * 3600
@@ -56,7 +57,7 @@ def _tails(snapshot: Snapshot, rows: dict[str, RunRow]) -> list[str]:
         if row is None:
             problems.append(f"points of run {run_id!r}, which is not in the registry.")
             continue
-        if row.settled:
+        if row.settled and row.folded is None:
             problems.append(f"run {run_id!r} is consolidated and still has live points.")
         foreign = sorted({a for a, _ in batches if not 1 <= a <= row.attempt})
         if foreign:
@@ -91,6 +92,10 @@ def curve_problems(root: Path, snapshot: Snapshot) -> list[str]:
     for name, row in expected.items():
         if name in found:
             problems += _differences(row, found[name], sums[name])
+    problems += [
+        f"run {name!r} has live points that its consolidated curve lacks."
+        for name in unfolded(snapshot, held)
+    ]
     return problems
 
 
@@ -112,6 +117,44 @@ def readable(settled: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
         except DataError as error:
             problems.append(str(error))
     return join_runs(parts), problems
+
+
+def unfolded(snapshot: Snapshot, held: xr.Dataset) -> list[str]:
+    """Return the runs with points that count as taken into their curve and are not in it.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        With the points of settled runs.
+    held : Dataset (run, obs)
+        The consolidated curves.
+    """
+    folded = {row.run_id for row in snapshot.rows if row.settled and row.folded is not None}
+    waiting = np.isin(run_names(held), list(folded & set(snapshot.tails)))
+    if not waiting.any():
+        return []
+    both = iter_runs(take_runs(held, waiting))
+    return [name for name, run in both if not _holds(run, snapshot.tails[name])]
+
+
+def _holds(run: xr.Dataset, batches: Sequence[tuple[int, bytes]]) -> bool:
+    try:
+        logged = attempts_of(batches)
+    except DataError:
+        return True  # said elsewhere
+    steps = run["step"].to_numpy()
+    place = np.searchsorted(steps, logged["step"])
+    if (place >= len(steps)).any():
+        return False
+    return all(
+        _agree(values, run[column].to_numpy()[place] if column in run.variables else None)
+        for column, values in logged.items()
+    )
+
+
+def _agree(logged: NDArray[np.generic], curve: NDArray[np.generic] | None) -> bool:
+    known = ~np.isnan(logged.astype(np.float64))
+    return not known.any() if curve is None else bool((logged[known] == curve[known]).all())
 
 
 def _differences(row: RunRow, digest: str, sums: dict[str, Any]) -> Iterator[str]:

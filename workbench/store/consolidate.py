@@ -24,7 +24,7 @@ from workbench.schema import (
 )
 from workbench.store.generation import digests, load_runs
 from workbench.store.publish import Change, publish
-from workbench.store.registry import Registry, clock, points, runs
+from workbench.store.registry import Registry, clock, runs
 from workbench.store.snapshot import (
     RunRow,
     Snapshot,
@@ -66,7 +66,8 @@ def consolidate_change(root: Path, registry: Registry) -> int:
         state = {row.run_id: row for row in ended}
 
         def apply(connection: sa.Connection) -> bool:
-            return all(_settle(connection, state[name], facts[name]) for name in moved)
+            number = snapshot.generation + 1
+            return all(_settle(connection, state[name], facts[name], number) for name in moved)
 
         return Change(join_runs([*_others(settled, moved), fresh]), apply)
 
@@ -74,13 +75,10 @@ def consolidate_change(root: Path, registry: Registry) -> int:
     return len(moved)
 
 
-def _settle(connection: sa.Connection, row: RunRow, facts: dict[str, Any]) -> bool:
+def _settle(connection: sa.Connection, row: RunRow, facts: dict[str, Any], generation: int) -> bool:
     same = (runs.c.run_id == row.run_id) & (runs.c.token == row.token)
-    update = sa.update(runs).where(same).values(**facts)
-    if connection.execute(update).rowcount != 1:
-        return False  # resumed in the meantime
-    connection.execute(sa.delete(points).where(points.c.run_id == row.run_id))
-    return True
+    update = sa.update(runs).where(same).values(**facts, folded=generation)
+    return connection.execute(update).rowcount == 1  # else resumed in the meantime
 
 
 def add_change(

@@ -1,8 +1,9 @@
 """Publish a new generation: build it aside, then make it the current one in a single transaction.
 
 The registry's transaction is the one moment of truth: it names the generation, settles its runs and
-drops the live points that went into it, all or nothing. Publishing is optimistic: whoever finds
-that another generation came first builds again on top of it, so a killed process leaves no lock.
+drops the live points that went into the one before, all or nothing. Publishing is optimistic:
+whoever finds that another generation came first builds again on top of it, so a killed process
+leaves no lock.
 ``CURRENT`` names the same generation for tools that read Zarr and not the registry.
 """
 
@@ -24,7 +25,7 @@ from workbench.store.generation import (
     sync_path,
     write_generation,
 )
-from workbench.store.registry import Registry, bump, value_of
+from workbench.store.registry import Registry, bump, drop_folded, value_of
 from workbench.store.snapshot import Snapshot, take_snapshot
 
 _ABANDONED_SECONDS = 24 * 3600
@@ -51,7 +52,13 @@ class _OvertakenError(Exception):
     """Another publication, or a resumed run, came first."""
 
 
-def publish(root: Path, registry: Registry, build: Callable[[Snapshot], Change | None]) -> bool:
+def publish(
+    root: Path,
+    registry: Registry,
+    build: Callable[[Snapshot], Change | None],
+    *,
+    everything: bool = False,
+) -> bool:
     """Build a change on the present state and publish it, again until no one came in between.
 
     Parameters
@@ -62,6 +69,8 @@ def publish(root: Path, registry: Registry, build: Callable[[Snapshot], Change |
         Its registry.
     build : callable of Snapshot -> Change or None
         Computes the change; None when there is nothing to do.
+    everything : bool
+        As for `take_snapshot`.
 
     Returns
     -------
@@ -69,7 +78,7 @@ def publish(root: Path, registry: Registry, build: Callable[[Snapshot], Change |
         Whether anything was published.
     """
     while True:
-        snapshot = take_snapshot(registry)
+        snapshot = take_snapshot(registry, everything=everything)
         change = build(snapshot)
         if change is None:
             return False
@@ -92,6 +101,7 @@ def _commit(
         if value_of(connection, "generation", lock=True) != snapshot.generation:
             raise _OvertakenError
         bump(connection, "revision")
+        drop_folded(connection)
         if not change.apply(connection):
             raise _OvertakenError
         number = bump(connection, "generation")

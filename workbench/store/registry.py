@@ -55,6 +55,9 @@ runs = sa.Table(
     sa.Column("updated", sa.Float, nullable=False),
     # What the consolidated curves hold of this run; `settled` when that is all there is of it.
     sa.Column("settled", sa.Boolean, nullable=False),
+    # The generation that took in its live points. They stay until a later one is published, so
+    # that the curve can be made again should that generation be lost.
+    sa.Column("folded", sa.BigInteger),
     sa.Column("digest", sa.Text),
     sa.Column("n_records", sa.BigInteger, nullable=False),
     sa.Column("last_step", sa.BigInteger),
@@ -225,8 +228,9 @@ class Registry(ABC):
 
 
 def _to_version_2(connection: sa.Connection) -> None:
-    """Add the facts in text, and the shards of the revision."""
+    """Add the facts in text, the shards of the revision, and where points went."""
     facts.create(connection)
+    connection.exec_driver_sql("ALTER TABLE runs ADD COLUMN folded BIGINT")  # only on SQLite
     connection.execute(sa.insert(meta), _counters(_shards()))
     two = sa.update(meta).where(meta.c.key == "schema_version").values(value=2)
     connection.execute(two)
@@ -271,6 +275,14 @@ def bump(connection: sa.Connection, key: str) -> int:
     """
     raised = sa.update(meta).where(meta.c.key == key).values(value=meta.c.value + 1)
     return int(connection.execute(raised.returning(meta.c.value)).scalar_one())
+
+
+def drop_folded(connection: sa.Connection) -> None:
+    """Delete the points that an earlier generation took in; a newer one is being published."""
+    done = sa.select(runs.c.run_id).where(runs.c.settled & runs.c.folded.is_not(None))
+    connection.execute(sa.delete(points).where(points.c.run_id.in_(done)))
+    taken = sa.update(runs).where(runs.c.folded.is_not(None) & runs.c.settled)
+    connection.execute(taken.values(folded=None))
 
 
 def shard_of(run_id: str) -> str:

@@ -8,8 +8,8 @@ left, and the store goes on saying that the rest is missing.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,13 @@ from workbench.store.check import (
     leftovers,
     readable,
     underway,
+    unfolded,
 )
 from workbench.store.consolidate import consolidate_change, facts_of, rows_of
 from workbench.store.generation import digests, generation_path, open_generation, point_to
 from workbench.store.publish import Change, publish
-from workbench.store.registry import Registry, bump, clock, points, runs, value_of
-from workbench.store.snapshot import Snapshot, join_runs, take_snapshot
+from workbench.store.registry import Registry, bump, clock, runs, value_of
+from workbench.store.snapshot import Snapshot, assemble, join_runs, live_records, take_snapshot
 from workbench.store.table import SUMMARY
 from workbench.text import plural
 
@@ -71,37 +72,52 @@ def repair_store(root: Path, registry: Registry) -> tuple[str, ...]:
     DataError
         If the registry cannot be read or written.
     """
-    done = [*_rebuild(root, registry), *_correct_rows(root, registry)]
-    freed = _free_points(registry)
-    done += freed
+    done = _correct_rows(root, registry)
+    freed = _free_points(root, registry)
+    done += [*freed, *_rebuild(root, registry)]
+    done += _correct_rows(root, registry)  # some may have come back with their curves
     if freed and (moved := consolidate_change(root, registry)):
         done.append(f"Points of {plural(moved, 'run')} are folded into the consolidated curves.")
     return (*done, *_clear_up(root, registry))
 
 
-def _free_points(registry: Registry) -> list[str]:
-    """Let points count again that the row of their run leaves out."""
-    held = sa.select(points.c.run_id).where(points.c.run_id == runs.c.run_id).exists()
-    newest = (
-        sa.select(sa.func.max(points.c.attempt))
-        .where(points.c.run_id == runs.c.run_id)
-        .scalar_subquery()
-    )
-    closed = sa.update(runs).where(runs.c.settled & held).values(settled=False)
-    behind = sa.update(runs).where(runs.c.attempt < newest).values(attempt=newest)
+def _free_points(root: Path, registry: Registry) -> list[str]:
+    """Let points count again that are in no curve, though the registry says so."""
+    snapshot = take_snapshot(registry, everything=True)
+    here = _read(root, snapshot.generation)
+    lacking = {} if here is None else unfolded(snapshot, here)
+    marks = {} if here is None else digests(here)
+    beside = [
+        row.run_id
+        for row in snapshot.rows
+        if row.settled
+        and row.run_id in snapshot.tails
+        and (row.folded is None or (row.run_id in lacking and marks[row.run_id] == row.digest))
+    ]
+    behind = {
+        row.run_id: max(attempt for attempt, _ in snapshot.tails[row.run_id])
+        for row in snapshot.rows
+        if any(attempt > row.attempt for attempt, _ in snapshot.tails.get(row.run_id, ()))
+    }
+    if not beside and not behind:
+        return []
     with registry.write(durable=True) as connection:
         value_of(connection, "generation", lock=True)
         bump(connection, "revision")
-        opened = connection.execute(closed.returning(runs.c.run_id)).scalars().all()
-        raised = connection.execute(behind.returning(runs.c.run_id)).scalars().all()
+        for name in beside:
+            own = sa.update(runs).where(runs.c.run_id == name)
+            connection.execute(own.values(settled=False, folded=None))
+        for name, attempt in behind.items():
+            own = sa.update(runs).where((runs.c.run_id == name) & (runs.c.attempt < attempt))
+            connection.execute(own.values(attempt=attempt))
     return [
-        *(f"Live points of run {name!r} count again beside its curve." for name in opened),
-        *(f"The attempts of run {name!r} are those of its points." for name in raised),
+        *(f"Live points of run {name!r} count again beside its curve." for name in beside),
+        *(f"The attempts of run {name!r} are those of its points." for name in behind),
     ]
 
 
 def _rebuild(root: Path, registry: Registry) -> list[str]:
-    """Publish a generation with every curve that is missing now and lies in another one."""
+    """Publish a generation with every curve that is missing now and can be had elsewhere."""
     done: list[str] = []
     before = 0
 
@@ -110,32 +126,23 @@ def _rebuild(root: Path, registry: Registry) -> list[str]:
         done.clear()
         before = snapshot.generation
         wanted = {row.run_id: row.digest for row in snapshot.rows if row.digest is not None}
-        if not snapshot.generation:
+        if not before:
             return None
-        others = [n for n in generations_in(root) if n != snapshot.generation]
-        held = [_read(root, number) for number in (snapshot.generation, *others)]
-        marks = [{} if source is None else digests(source) for source in held]
-        if all(marks[0].get(name) == mark for name, mark in wanted.items()):
+        others = [number for number in generations_in(root) if number != before]
+        sources = [_read(root, number) for number in (before, *others)]
+        present = digests(sources[0]) if sources[0] is not None else {}
+        if all(present.get(name) == mark for name, mark in wanted.items()):
             return None
-        chosen = _best(wanted, marks)
-        new = {name: marks[number][name] for name, number in chosen.items()}
-        if not new or new == marks[0]:
+        best = _best(wanted, [source for source in sources if source is not None])
+        best = _best(wanted, [part for part in (_from_points(snapshot, best), best) if part])
+        new = digests(best) if best is not None else {}
+        if best is None or new == present:
             return None
-        done.extend(_sentences(wanted, marks[0], new))
-        parts = [
-            take_runs(source, np.array([chosen[name] == number for name in marks[number]]))
-            for number, source in enumerate(held)
-            if source is not None and number in chosen.values()
-        ]
-        tokens = {row.run_id: (row.token, row.digest) for row in snapshot.rows}
+        done.extend(_sentences(wanted, present, new))
+        # The generation is locked: what was built on it holds, whichever run is resumed meanwhile.
+        return Change(best, lambda _connection: True)
 
-        def apply(connection: sa.Connection) -> bool:
-            now = connection.execute(sa.select(runs.c.run_id, runs.c.token, runs.c.digest))
-            return {row.run_id: (row.token, row.digest) for row in now} == tokens
-
-        return Change(join_runs(parts), apply)
-
-    publish(root, registry, build)
+    publish(root, registry, build, everything=True)
     damaged = generation_path(root, before)
     if done and damaged.exists() and curve_problems(root, take_snapshot(registry)):
         # More may be got out of it by hand than by this.
@@ -151,16 +158,35 @@ def _read(root: Path, number: int) -> xr.Dataset | None:
         return None
 
 
-def _best(wanted: dict[str, str], sources: Sequence[dict[str, str]]) -> dict[str, int]:
-    """Choose of each run the source of the curve that was written, else the newest one."""
+def _best(wanted: Mapping[str, str], sources: Sequence[xr.Dataset]) -> xr.Dataset | None:
+    """Take of each run the curve that was written, else that of the first source that has one."""
+    marks = [digests(source) for source in sources]
     chosen: dict[str, int] = {}
-    for number, source in enumerate(sources):
+    for number, source in enumerate(marks):
         for name, mark in source.items():
             old = chosen.get(name)
             exact = wanted.get(name) == mark
-            if old is None or (exact and sources[old][name] != mark):
+            if old is None or (exact and marks[old][name] != mark):
                 chosen[name] = number
-    return chosen
+    parts = [
+        take_runs(source, np.array([chosen[name] == number for name in marks[number]], dtype=bool))
+        for number, source in enumerate(sources)
+        if number in chosen.values()
+    ]
+    return join_runs(parts) if parts else None
+
+
+def _from_points(snapshot: Snapshot, best: xr.Dataset | None) -> xr.Dataset | None:
+    """Make the curves again whose points the lost generation had taken in."""
+    marks = {} if best is None else digests(best)
+    lost = [
+        replace(row, settled=False)
+        for row in snapshot.rows
+        if row.settled and row.folded is not None and marks.get(row.run_id) != row.digest
+    ]
+    found = replace(snapshot, rows=tuple(lost))
+    under = None if best is None else best.assign_attrs(path="the generation being built")
+    return assemble(lost, live_records(found, under))
 
 
 def _sentences(

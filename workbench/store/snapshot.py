@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ class RunRow:
     attempt: int
     token: int
     settled: bool
+    folded: int | None
     digest: str | None
     n_records: int
     last_step: int | None
@@ -84,18 +86,30 @@ class Snapshot:
         )
 
 
-def take_snapshot(registry: Registry) -> Snapshot:
-    """Read the registry, with all live points, in one transaction."""
-    return registry.query(_snapshot)
+def take_snapshot(registry: Registry, *, everything: bool = False) -> Snapshot:
+    """Read the registry, with all live points, in one transaction.
+
+    Parameters
+    ----------
+    registry : Registry
+        Of the store.
+    everything : bool
+        Read the points of settled runs as well, and those of runs that are not in the registry.
+    """
+    return registry.query(lambda connection: _snapshot(connection, everything))
 
 
-def _snapshot(connection: sa.Connection) -> Snapshot:
+def _snapshot(connection: sa.Connection, everything: bool) -> Snapshot:
     names = [runs.c[name] for name in RunRow.__dataclass_fields__]
     now = connection.execute(sa.select(clock())).scalar_one()
     counters = revision_of(connection), value_of(connection, "generation")
     rows = connection.execute(sa.select(*names).order_by(runs.c.created, runs.c.run_id)).all()
     key = (points.c.run_id, points.c.attempt, points.c.sequence)
-    batches = connection.execute(sa.select(*key, points.c.packed).order_by(*key)).all()
+    query = sa.select(*key, points.c.packed).order_by(*key)
+    if not everything:
+        open_runs = sa.select(runs.c.run_id).where(~runs.c.settled)
+        query = query.where(points.c.run_id.in_(open_runs))
+    batches = connection.execute(query).all()
     tails = {
         run_id: tuple((batch.attempt, batch.packed) for batch in group)
         for run_id, group in groupby(batches, key=lambda batch: str(batch.run_id))
@@ -132,10 +146,16 @@ def live_records(
     wanted &= set(only) if only is not None else wanted
     out = _consolidated(settled, wanted)
     for run_id in wanted & set(snapshot.tails):
-        for _, group in groupby(snapshot.tails[run_id], key=lambda batch: batch[0]):
-            attempt = join([unpack(packed) for _, packed in group])
-            out[run_id] = overlay(out[run_id], attempt) if run_id in out else attempt
+        live = attempts_of(snapshot.tails[run_id])
+        out[run_id] = overlay(out[run_id], live) if run_id in out else live
     return out
+
+
+def attempts_of(batches: Sequence[tuple[int, bytes]]) -> Records:
+    """Return the records of a run's live batches: each attempt over the one before."""
+    groups = groupby(batches, key=lambda batch: batch[0])
+    attempts = [join([unpack(packed) for _, packed in group]) for _, group in groups]
+    return reduce(overlay, attempts)
 
 
 def _consolidated(settled: xr.Dataset | None, wanted: set[str]) -> dict[str, Records]:

@@ -227,7 +227,7 @@ class Store:
                     "or read it with Store.runs()."
                 )
                 raise DataError(msg)
-            taken = {"attempt": attempt, "token": token, "settled": False}
+            taken = {"attempt": attempt, "token": token, "settled": False, "folded": None}
             state = {"family": family, "status": "running"}
             times = {"heartbeat": clock(), "updated": clock()}
             values = {"attributes": row.attributes | fresh, **taken, **state, **times}
@@ -296,7 +296,9 @@ class Store:
 
     def check(self) -> tuple[str, ...]:
         """Verify everything the store holds; return the problems found, one sentence each."""
-        return self._registry.problems() or self._stable(lambda now: find_problems(self.root, now))
+        return self._registry.problems() or self._stable(
+            lambda now: find_problems(self.root, now), everything=True
+        )
 
     def repair(self) -> Repair:
         """Repair what can be repaired, never by dropping a point; say what was done and is left.
@@ -333,11 +335,11 @@ class Store:
     def _settled(self, snapshot: Snapshot) -> xr.Dataset | None:
         return read_settled(self.root, snapshot)
 
-    def _stable(self, read: Callable[[Snapshot], _T]) -> _T:
+    def _stable(self, read: Callable[[Snapshot], _T], *, everything: bool = False) -> _T:
         # Generation g is removed only after g + 2 was published. Zarr reads a missing chunk as
         # fill values, so what was read counts only if g + 1 was the newest when reading ended.
         while True:
-            snapshot = take_snapshot(self._registry)
+            snapshot = take_snapshot(self._registry, everything=everything)
             failure: DataError | None = None
             try:
                 found = read(snapshot)
