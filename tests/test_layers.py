@@ -33,6 +33,7 @@ ONLY_IN = {
     "bokeh": {"views", "apps", "reports"},
     "panel_material_ui": {"views", "apps", "reports"},
     "sqlalchemy": {"store"},
+    "psycopg": {"store"},
     "papermill": {"reports"},
 }
 
@@ -75,7 +76,7 @@ def test_the_rule_can_fail(tmp_path):
     assert "views" not in ALLOWED["curves"]
 
 
-HEAVY = ("panel", "torch", "dask", "matplotlib", "holoviews", "bokeh", "sqlalchemy")
+HEAVY = ("panel", "torch", "dask", "matplotlib", "holoviews", "bokeh", "sqlalchemy", "psycopg")
 
 
 @pytest.mark.parametrize(

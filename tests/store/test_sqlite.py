@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-import os
+import contextlib
 import sqlite3
 
+import numpy as np
 import pytest
 
 from workbench.errors import DataError
-from workbench.store import sqlite
+from workbench.store import open_store, sqlite
+from workbench.store.batches import pack
 from workbench.store.registry import bump, value_of
 from workbench.store.sqlite import SqliteRegistry
 
@@ -41,28 +43,6 @@ def test_the_file_is_in_wal_mode(opened):
     connection.close()
 
 
-def test_an_error_in_a_transaction_undoes_it(opened):
-    def fail():
-        with opened.write() as connection:
-            bump(connection, "revision")
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    with opened.read() as connection:
-        assert value_of(connection, "revision") == 0
-
-
-def test_a_reader_keeps_its_moment_while_others_write(opened):
-    with opened.read() as reading:
-        assert value_of(reading, "revision") == 0
-        with opened.write() as writing:
-            bump(writing, "revision")
-        assert value_of(reading, "revision") == 0
-    with opened.read() as reading:
-        assert value_of(reading, "revision") == 1
-
-
 def test_making_it_again_keeps_what_is_there(opened):
     with opened.write() as connection:
         bump(connection, "revision")
@@ -86,24 +66,39 @@ def test_a_long_foreign_lock_is_one_paragraph(opened, monkeypatch):
     impatient.close()
 
 
-@pytest.mark.filterwarnings(
-    "ignore:This process:DeprecationWarning"
-)  # the child only writes and exits
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_fork_opens_connections_of_its_own(opened):
-    with opened.read() as connection:
-        value_of(connection, "revision")
-    assert opened._live_engine().pool.checkedin() == 1
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            assert opened._live_engine().pool.checkedin() == 0  # none of the parent's
-            with opened.write() as connection:
-                bump(connection, "revision")
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    with opened.read() as connection:
-        assert value_of(connection, "revision") == 1
+VERSION_1 = """
+create table meta (key text not null primary key, value bigint not null);
+create table runs (run_id text not null primary key, family text not null, status text not null,
+  attributes json not null, attempt integer not null, token bigint not null, heartbeat float,
+  created float not null, updated float not null, settled boolean not null, digest text,
+  n_records integer not null, last_step bigint, final_train_loss float, final_eval_loss float);
+create table points (run_id text not null, attempt integer not null, sequence integer not null,
+  packed blob not null, primary key (run_id, attempt, sequence));
+insert into meta values ('schema_version', 1), ('revision', 41), ('generation', 0);
+insert into runs values ('a', 'f', 'running', '{"tau": 0.2}', 1, 40, 1e9, 1e9, 1e9, 0, null, 0,
+  null, null, null);
+"""
+
+
+def test_a_store_of_version_1_opens_and_goes_on(tmp_path):
+    root = tmp_path / "old"
+    root.mkdir()
+    packed = pack({"step": np.array([0, 1]), "train_loss": np.array([3.0, 2.0])})
+    with contextlib.closing(sqlite3.connect(root / "registry.sqlite")) as connection:
+        connection.executescript("pragma journal_mode=wal;" + VERSION_1)
+        connection.execute("insert into points values ('a', 1, 1, ?)", (packed,))
+        connection.commit()
+    store = open_store(root)
+    assert store.revision() == 41
+    assert store.runs()["train_loss"].to_numpy().tolist() == [3.0, 2.0]
+    writer = store.start_run("a", family="f")
+    assert (writer.attempt, writer.token) == (2, 42)
+    writer.append(step=2, train_loss=1.0)
+    writer.finish()
+    assert store.consolidate() == 1
+    assert store.check() == ()
+    store.close()
+    again = open_store(root)
+    assert again.runs()["train_loss"].to_numpy().tolist() == [3.0, 2.0, 1.0]
+    assert again.revision() > 42
+    again.close()

@@ -118,11 +118,12 @@ class PostgresRegistry(Registry):
                 "Whether the last change was kept is not known; it is safe to ask for it again "
                 "when the server answers."
             )
-        if _state(error) == "3D000":
-            return "Make it with: createdb."
         if _state(error) == "55P03":
             return "Another process is holding a long write; try again when it has ended."
-        return "Look whether the server runs and lets this user in."
+        return (
+            "Look whether the server runs, the database exists (createdb makes one), and this user "
+            "may use it."
+        )
 
 
 def _engine(url: sa.URL) -> sa.Engine:
