@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,15 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # other libraries' own
     pytest.mark.filterwarnings("error::workbench.errors.CollapseWarning"),
 ]
+BY_EPOCH = {"val_check_interval": 1.0, "check_val_every_n_epoch": 1}
+
+
+@pytest.fixture(autouse=True)
+def _interrupts():
+    """Lightning ignores Ctrl-C once it has seen one; the tests after these must not."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Module(pl.LightningModule):
@@ -127,9 +138,7 @@ def test_hyperparameters_come_from_the_trainer_and_the_module(store, make_traine
 
 def test_the_planned_end_follows_from_epochs_too(store, make_trainer):
     logger = LightningLogger(store, family="tiny")
-    make_trainer(
-        logger, max_steps=-1, max_epochs=2, val_check_interval=1.0, check_val_every_n_epoch=1
-    ).fit(Module(), loader())
+    make_trainer(logger, max_steps=-1, max_epochs=2, **BY_EPOCH).fit(Module(), loader())
     row = row_of(store, logger.version)
     assert (row["total_steps"], row["status"]) == (20, "done")
 
@@ -141,9 +150,7 @@ def test_the_planned_end_follows_from_epochs_too(store, make_trainer):
 @pytest.mark.parametrize("at", [0, 7])
 def test_an_error_in_the_training_ends_the_run(store, make_trainer, error, raised, status, at):
     logger = LightningLogger(store, family="tiny", run_id="a")
-    trainer = make_trainer(
-        logger, limit_val_batches=0, val_check_interval=1.0, check_val_every_n_epoch=1
-    )
+    trainer = make_trainer(logger, limit_val_batches=0, **BY_EPOCH)
     with pytest.raises(raised):
         trainer.fit(Module(breaks_at=at, error=error), loader())
     assert row_of(store, "a")["status"] == status
@@ -153,7 +160,7 @@ def test_an_error_in_the_training_ends_the_run(store, make_trainer, error, raise
 def test_a_training_resumed_from_a_checkpoint_goes_on_in_its_run(store, make_trainer, tmp_path):
     saving = pl.callbacks.ModelCheckpoint(dirpath=tmp_path / "ck", every_n_train_steps=10)
     logger = LightningLogger(store, family="tiny", run_id="a")
-    options = {"limit_val_batches": 0, "val_check_interval": 1.0, "check_val_every_n_epoch": 1}
+    options = {"limit_val_batches": 0} | BY_EPOCH
     with pytest.raises(RuntimeError):
         make_trainer(logger, callbacks=[saving], **options).fit(Module(breaks_at=14), loader())
     assert store.last_step("a") == 13
