@@ -11,7 +11,7 @@ from workbench.io.canonical import (
     sniff_store,
     sniff_zarr,
 )
-from workbench.io.readers import aim, mlflow, trackio
+from workbench.io.readers import aim, mlflow, trackio, wandb_api
 from workbench.io.result import Format, Source
 from workbench.io.tidy import read_csv, read_tidy, sniff_csv, sniff_tidy
 
@@ -21,6 +21,7 @@ FORMATS: dict[str, Format] = {
         Format("netcdf", sniff_netcdf, read_netcdf),
         Format("store", sniff_store, read_store),
         Format("zarr", sniff_zarr, read_zarr),
+        wandb_api.FORMAT,
         aim.FORMAT,
         mlflow.FORMAT,
         trackio.FORMAT,

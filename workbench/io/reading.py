@@ -50,8 +50,9 @@ def read(
 
     Parameters
     ----------
-    source : path
+    source : path or URL
         File, or folder; in a folder a curve without a name of its own is named after its file.
+        Or the address of runs at a service: ``wandb://entity/project``.
     format : str
         ``auto`` looks at the content; else a name among ``workbench.io.FORMATS``.
     settings : mapping of str to str
@@ -71,38 +72,49 @@ def read(
     DataError
         If nothing can be read, or what is read breaks the schema.
     """
-    path = Path(source)
-    if not path.exists():
-        msg = f"SOURCE {str(path)!r} does not exist. Give the path of a log file or folder."
-        raise ArgumentError(msg)
+    chosen = None if format == "auto" else named_format(format)
+    own = _own_source(source, chosen)
     found: list[tuple[Source, Format]] = []
     skipped: list[SkippedSource] = []
-    chosen = None if format == "auto" else named_format(format)
-    for each in _sources(path, chosen):
+    for each in _sources(own, chosen):
         known = chosen or format_of(each)
         if known is None:
             skipped.append(SkippedSource(source=str(each), reason="no known format"))
         else:
             found.append((each, known))
     if not found:
-        _refuse(path)
+        _refuse(own.path)
     results = [_read_one(each, known, settings, family) for each, known in found]
     report = MappingReport(skipped=tuple(skipped))
     for result in results:
         report = report.plus(result.report)
     runs = join_runs([result.runs for result in results])
-    report = report.plus(MappingReport(notes=_open_ended(runs, path)))
+    report = report.plus(MappingReport(notes=_open_ended(runs, str(own))))
     return ReadResult(
-        add_history(runs, f"read {plural(runs.sizes['run'], 'run')} of {path.name!r}"), report
+        add_history(runs, f"read {plural(runs.sizes['run'], 'run')} of {own.path.name!r}"), report
     )
 
 
-def _sources(path: Path, chosen: Format | None) -> Iterator[Source]:
-    own = Source(path, path.stem)
-    if path.is_file() or (format_of(own) if chosen is None else chosen.sniff(own)):
+def _own_source(given: str | os.PathLike[str], chosen: Format | None) -> Source:
+    """Return what was given as a source; `ArgumentError` when nothing is there."""
+    text, path = os.fspath(given), Path(given)
+    if "://" in text:
+        own = Source(path, path.stem, text)
+        if not (format_of(own) if chosen is None else chosen.sniff(own)):
+            msg = f"SOURCE {text!r} is at no known service. Give a path or wandb://entity/project."
+            raise ArgumentError(msg)
+        return own
+    if not path.exists():
+        msg = f"SOURCE {str(path)!r} does not exist. Give the path of a log file or folder."
+        raise ArgumentError(msg)
+    return Source(path, path.stem)
+
+
+def _sources(own: Source, chosen: Format | None) -> Iterator[Source]:
+    if own.url or own.path.is_file() or (format_of(own) if chosen is None else chosen.sniff(own)):
         yield own
         return
-    yield from _inside(path, path, chosen)
+    yield from _inside(own.path, own.path, chosen)
 
 
 def _inside(folder: Path, root: Path, chosen: Format | None) -> Iterator[Source]:
@@ -169,14 +181,14 @@ def _report(
     )
 
 
-def _open_ended(runs: xr.Dataset, path: Path) -> tuple[str, ...]:
+def _open_ended(runs: xr.Dataset, source: str) -> tuple[str, ...]:
     ends = [np.isnan(runs[name].to_numpy()) for name in ("total_steps", "tokens_total")]
     count = int(np.logical_and(*ends).sum())
     if not count:
         return ()
     return (
-        f"{path}: the planned end of {count} of {plural(runs.sizes['run'], 'run')} is unknown, so "
-        "progress is not known either. Give --set total_steps=N or --set tokens_total=D, or "
+        f"{source}: the planned end of {count} of {plural(runs.sizes['run'], 'run')} is unknown, "
+        "so progress is not known either. Give --set total_steps=N or --set tokens_total=D, or "
         "--set total_steps=last if they ran to their planned end.",
     )
 
@@ -195,8 +207,8 @@ def import_sources(
     ----------
     store : Store or path
         Where to; a path's store is opened, or made, once everything has been read.
-    sources : sequence of path
-        Files or folders.
+    sources : sequence of path or URL
+        Files, folders or addresses, as for `read`.
     format, settings, family
         As for `read`.
 

@@ -89,17 +89,28 @@ HEAD_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Source:
-    """One thing to read: its path and the name to give a run that has none of its own."""
+    """One thing to read.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder; of no meaning when there is a URL.
+    name : str
+        For a run that has none of its own.
+    url : str
+        Address at a service, such as ``wandb://entity/project``; "" for files and folders.
+    """
 
     path: Path
     name: str = field(default="")
+    url: str = field(default="")
 
     def __str__(self) -> str:
-        return str(self.path)
+        return self.url or str(self.path)
 
     @cached_property
     def head(self) -> bytes:
-        """The first 64 KiB of a file, for tests of its content; empty for a folder."""
+        """The first 64 KiB of a file, for tests of its content; empty for anything else."""
         try:
             with self.path.open("rb") as file:
                 return file.read(HEAD_BYTES)
