@@ -1,13 +1,14 @@
 """The registry as a file: SQLite in WAL mode, for any number of processes of one machine.
 
 Readers never block the writers nor see half a write; writers take turns. Against a power cut the
-log is synced to disk at most once a second, and always when a run ends or a generation is
-published.
+log is synced to disk at most once a second, by whichever process writes first, and always when a
+run ends or a generation is published: a sync takes in what every process wrote before.
 """
 
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,11 @@ from workbench.store.registry import Registry
 
 BUSY_SECONDS = 60
 SYNC_SECONDS = 1.0
+_TURN_MILLISECONDS = 3
+_SYNCED = """
+INSERT INTO meta (key, value) VALUES ('synced', :now)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value
+"""
 
 
 class SqliteRegistry(Registry):
@@ -30,7 +36,6 @@ class SqliteRegistry(Registry):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._synced = 0.0
         engine = sa.create_engine(
             f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
         )
@@ -87,15 +92,15 @@ class SqliteRegistry(Registry):
             with self._live_engine().connect() as connection:
                 yield connection
             return
-        now = time.monotonic()
-        sync = durable or now - self._synced >= SYNC_SECONDS
         with self._live_engine().execution_options(writes=True).connect() as connection:
+            driver = _driver(connection)
+            sync = durable or _sync_is_due(driver)
             # The level cannot be changed inside a transaction, so it is set before one begins.
-            _driver(connection).execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
+            driver.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
             with connection.begin():
                 yield connection
-        if sync:
-            self._synced = now
+                if sync:
+                    driver.execute(_SYNCED, {"now": int(1e3 * time.time())})
 
     def _why(self, error: DBAPIError) -> str:
         return (
@@ -111,8 +116,29 @@ def _own_transactions(dbapi_connection: Any, _record: object) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if not connection.get_execution_options().get("writes", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # SQLite's own waiting sleeps ever longer, up to 100 ms, and whoever came last goes first: with
+    # many writers some wait for seconds. Short sleeps, begun anew, give everyone a turn.
+    driver, deadline = _driver(connection), time.monotonic() + BUSY_SECONDS
+    driver.execute(f"PRAGMA busy_timeout={_TURN_MILLISECONDS}")
+    try:
+        while time.monotonic() < deadline:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    break
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # what is wrong is said as all errors are
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={int(1e3 * BUSY_SECONDS)}")
+
+
+def _sync_is_due(driver: Any) -> bool:
+    row = driver.execute("SELECT value FROM meta WHERE key = 'synced'").fetchone()
+    return row is None or abs(time.time() - row[0] / 1e3) >= SYNC_SECONDS
 
 
 def _driver(connection: sa.Connection) -> Any:
