@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from workbench.errors import ArgumentError, DataError
-from workbench.schema import concat_runs, conform, run_names, take_runs
+from workbench.schema import concat_runs, conform, make_runs, run_names, take_runs
 from workbench.store import generation, open_store, publish
 from workbench.store.generation import digests
 
@@ -57,6 +57,17 @@ def test_imported_runs_come_back_as_they_were(store, few_runs):
     assert table.loc["r1", "last_step"] == 40
     assert table.loc["r1", "final_train_loss"] == 1.2
     assert table.loc["r1", "note"] == "é"
+
+
+def test_wall_time_stays_in_seconds(store):
+    seconds = [1.7e9, 1.7e9 + 0.25]
+    given = make_runs(
+        {"run_id": ["a"]},
+        {"step": [1, 2], "train_loss": [2.0, 1.0], "wall_time": seconds},
+        row_size=[2],
+    )
+    store.add_runs(given)
+    assert store.runs()["wall_time"].to_numpy().tolist() == seconds
 
 
 def test_adding_the_same_runs_again_adds_nothing(store, few_runs):

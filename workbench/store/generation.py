@@ -85,7 +85,10 @@ def open_generation(root: Path, number: int) -> xr.Dataset:
     """
     path = generation_path(root, number)
     with _readable(path):
-        runs = xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, cache=False)
+        # Undecoded: seconds since 1970 are numbers in the schema, not dates in nanoseconds.
+        runs = xr.open_dataset(
+            path, engine="zarr", chunks=None, consolidated=False, cache=False, decode_times=False
+        )
         for name in ("row_size", *coordinate_names(runs)):
             runs[name].load()
     total = int(runs["row_size"].to_numpy().sum())
