@@ -77,6 +77,16 @@ def test_exports_come_back_identical(store, runs, tmp_path, suffix):
         store.export(target)
 
 
+@pytest.mark.parametrize("suffix", [".nc", ".zarr", ".csv", ""])
+def test_wall_times_stay_seconds(store, runs, tmp_path, suffix):
+    seconds = 1.7e9 + np.arange(runs.sizes["obs"]) / 4
+    store.add_runs(runs.assign(wall_time=("obs", seconds)))
+    target = tmp_path / f"out{suffix}"
+    store.export(target)
+    for found in (store.runs(), read(target).runs):
+        np.testing.assert_array_equal(found["wall_time"], seconds)
+
+
 def test_another_store_can_be_imported(store, runs, tmp_path):
     other = open_store(tmp_path / "other", create=True)
     other.add_runs(runs)

@@ -38,7 +38,11 @@ def read_zarr(source: Source) -> Parsed:
     with (
         foreign_library(source.path),
         xr.open_dataset(
-            source.path, engine="zarr", chunks=None, consolidated=consolidated
+            source.path,
+            engine="zarr",
+            chunks=None,
+            consolidated=consolidated,
+            decode_times=False,
         ) as opened,
     ):
         runs = opened.load()

@@ -21,7 +21,9 @@ _MEMORY, _EXPANSION = 2 << 30, 100
 
 
 def open_netcdf(path: Path) -> xr.Dataset:
-    """Read a NetCDF 3 or 4 file into memory, decoded as ``xarray.open_dataset`` does.
+    """Read a NetCDF 3 or 4 file into memory, decoded as xarray does it, but for times.
+
+    Seconds since 1970 are numbers in the schema.
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ def open_netcdf(path: Path) -> xr.Dataset:
             why = f"the NetCDF library ended with signal {-done.returncode}, or reached a limit"
             raise DataError(_refusal(path, why))
         with foreign_library(path):
-            return xr.decode_cf(_collect(Path(folder)))
+            return xr.decode_cf(_collect(Path(folder)), decode_times=False)
 
 
 def _refusal(path: Path, why: str) -> str:
