@@ -363,7 +363,12 @@ def test_one_run_id_in_two_logs_is_an_error(store, tmp_path):
         follow_sources(store, [tmp_path / "a" / "run.csv", tmp_path / "b" / "run.csv"])
 
 
-COMMAND = [sys.executable, "-c", "from workbench.cli import main; main()", "import"]
+# A background job of a shell is born deaf to Ctrl-C; so would be the command under test.
+START = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    "from workbench.cli import main; main()"
+)
+COMMAND = [sys.executable, "-c", START, "import"]
 
 
 @pytest.fixture

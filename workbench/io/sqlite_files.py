@@ -202,7 +202,7 @@ def _beside(path: Path, suffix: str) -> Path:
 
 def _is_wal(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(20)[18:20] == b"\x02\x02"
+        return file.read(20)[19:] == b"\x02"  # the version to read by; SQLite asks no more
 
 
 def _size(path: Path) -> int:

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from workbench.errors import DataError
 from workbench.io.configs import take_config
 from workbench.io.result import Parsed, SkippedSource
-from workbench.io.runlog import RunLog, parsed
+from workbench.io.runlog import RunLog, parsed, usable_steps
 from workbench.schema import LOSSES
 
 NO_NUMBER = "value of another kind than numbers"
-_STEP_LIMIT = 2**53
 _HASH_LETTERS = 8
 _NAMED = 5
 _Floats = NDArray[np.float64]
@@ -208,8 +207,7 @@ def _wall_times(metrics: Sequence[Metric]) -> tuple[_Floats, _Floats]:
         return np.empty(0), np.empty(0)
     steps = np.concatenate([np.asarray(metric.steps) for metric in metrics])
     times = np.concatenate([np.asarray(metric.times) for metric in metrics])
-    known = np.isfinite(times) & (times > 0) & (steps >= 0) & (steps < _STEP_LIMIT)
-    known &= steps % 1 == 0
+    known = np.isfinite(times) & (times > 0) & usable_steps(steps)
     steps, times = steps[known], times[known]
     order = np.lexsort((times, steps))
     steps, times = steps[order], times[order]

@@ -57,9 +57,11 @@ def _is_export(path: Path) -> bool:
     if b"\0" in first or b" - " not in first or not first.endswith(b"\n"):
         return False
     header = header_row(first.decode("utf-8", errors="replace"))
+    if len(header) < 2:
+        return False
     # A console log line "2025-01-01 10:00:00,123 - root - …" looks alike but for its first digit.
     axis = header[0][:1].isalpha() and _JOINT not in header[0]
-    return len(header) > 1 and axis and all(_JOINT in name for name in header[1:])
+    return axis and all(_JOINT in name for name in header[1:])
 
 
 def read(source: Source) -> Parsed:
