@@ -145,8 +145,11 @@ def test_old_generations_go_and_their_objects_with_them(
 
 
 def test_a_reader_of_a_generation_that_goes_gets_its_data_or_an_error(store, few_runs, monkeypatch):
+    def add(to, prefix):  # long enough to lie in chunks of their own
+        to.add_runs(few_runs(1, prefix=prefix, records=200))
+
     for i in range(2):
-        store.add_runs(few_runs(1, prefix=f"p{i}-"))
+        add(store, f"p{i}-")
     before = digests(store.runs(at=1))
     read, pending = store._curves.open, [3, 2]
 
@@ -154,7 +157,7 @@ def test_a_reader_of_a_generation_that_goes_gets_its_data_or_an_error(store, few
         opened = read(*which)
         while pending:  # two generations come while this one is read
             short = with_keep(store, 0)
-            short.add_runs(few_runs(1, prefix=f"new{pending.pop()}-"))
+            add(short, f"new{pending.pop()}-")
         return opened
 
     monkeypatch.setattr(store._curves, "open", slow)

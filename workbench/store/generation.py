@@ -102,7 +102,7 @@ def open_generation(root: Path, number: int) -> xr.Dataset:
 
 def open_curves(store: Any, *, place: str) -> xr.Dataset:
     """Open the Zarr group of a generation as `open_generation` does; messages call it `place`."""
-    with _readable(place):
+    with readable(place):
         runs = xr.open_dataset(store, engine="zarr", chunks=None, consolidated=False, cache=False)
         for name in ("row_size", *coordinate_names(runs)):
             runs[name].load()
@@ -114,10 +114,11 @@ def open_curves(store: Any, *, place: str) -> xr.Dataset:
 
 
 @contextmanager
-def _readable(place: str) -> Iterator[None]:
+def readable(place: str) -> Iterator[None]:
+    """Turn what goes wrong while reading a generation into a `DataError` that names `place`."""
     try:
         yield
-    except MemoryError:
+    except (DataError, MemoryError):
         raise
     except Exception as error:  # damaged metadata may fail in any way
         if is_object_store_error(error):
@@ -159,7 +160,7 @@ def load_runs(runs: xr.Dataset, positions: NDArray[np.int64]) -> xr.Dataset:
     else:
         slices = _coalesce(starts, stops)
     inside = _inside(starts, stops, slices)
-    with _readable(runs.attrs["path"]):
+    with readable(runs.attrs["path"]):
         records = {name: _gather(runs[name], slices)[inside] for name in record_names(runs)}
     coords = {name: runs[name].to_numpy()[positions] for name in coordinate_names(runs)}
     loaded = make_runs(coords, records, row_size=runs["row_size"].to_numpy()[positions])

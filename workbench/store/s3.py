@@ -30,8 +30,8 @@ import xarray as xr
 
 from workbench.errors import ArgumentError, DataError
 from workbench.schema import coordinate_names, record_names
-from workbench.store.generation import arranged, chunking, open_curves
-from workbench.store.object_errors import is_object_store_error, said, unreadable
+from workbench.store.generation import arranged, chunking, open_curves, readable
+from workbench.store.object_errors import is_object_store_error, said
 from workbench.store.s3_place import S3Place
 from workbench.store.tier import Aside, Generation
 
@@ -147,12 +147,8 @@ class S3Tier:
             )
             raise DataError(msg)
         place = f"{self.place} (generation {generation}, snapshot {snapshot})"
-        try:
+        with readable(place):
             session = self._repository().readonly_session(snapshot_id=snapshot)
-        except Exception as error:
-            if not is_object_store_error(error):
-                raise
-            raise DataError(unreadable(place, error)) from error
         runs = open_curves(session.store, place=place)
         self._require_whole(runs, session.store, place)
         return runs
@@ -162,7 +158,7 @@ class S3Tier:
         # written, so all must be there; what they hold is protected by their checksums.
         import zarr
 
-        with self._doing("opened"):
+        with readable(place):
             arrays = dict(zarr.open_group(store, mode="r").arrays())
             whole = all(_has_all_chunks(arrays[name]) for name in record_names(runs))
         if not whole or runs.attrs.get(_HEAD) != _head(runs):
