@@ -230,7 +230,7 @@ def resample(folder: Path, _: dict[str, Any]) -> dict[str, Any]:
         seconds, curves = {}, {}
         for engine in ("loop", "compiled", "loop", "compiled"):
             curves[engine], taken = measured(
-                lambda engine=engine: resample_ragged(
+                lambda engine=engine, method=method: resample_ragged(
                     *arguments, method=method, hold_from=COMPLETE, engine=engine
                 )
             )

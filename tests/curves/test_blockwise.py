@@ -35,8 +35,9 @@ class Counter:
 
 def counted(runs, records):
     counters = {name: Counter(runs[name].to_numpy()) for name in record_names(runs)}
+    options = {"chunks": records, "asarray": False, "name": False}
     arrays = {
-        name: ("obs", da.from_array(counter, chunks=records, asarray=False, name=f"n-{name}"))
+        name: ("obs", da.from_array(counter, meta=counter.values[:0], **options))
         for name, counter in counters.items()
     }
     return runs.assign(arrays), counters
@@ -99,6 +100,7 @@ def test_a_block_checks_its_runs_when_it_is_computed(make_family):
     lazy = on_progress(chunked(runs, 50))
     with pytest.raises(DataError, match=r"first 'N2e\+06-s0'"):
         lazy.compute(scheduler="sync")
+    runs = make_family(sizes=(1e6, 2e6), seeds=(0,), records=50)
     blank = runs.assign_coords(
         total_steps=("run", [np.nan] * 2), tokens_total=("run", [np.nan] * 2)
     )

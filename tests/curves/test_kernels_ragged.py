@@ -87,13 +87,14 @@ def test_sparse_records_cost_no_square_of_their_gaps():
     np.testing.assert_array_equal(compiled, loop)
 
 
-def test_without_numba_the_loop_serves_and_asking_for_it_says_what_to_install(monkeypatch):
+def test_without_numba_the_loop_serves_and_asking_for_it_names_the_extra(monkeypatch):
     x, y = np.arange(1, 9), np.linspace(2, 1, 8)
     arguments = (x, y, np.array([0, 8]), np.array([8.0]), kernels.progress_grid(8))
-    monkeypatch.delitem(sys.modules, "workbench.curves.kernels_numba", raising=False)
+    monkeypatch.delattr("workbench.curves.kernels_numba", raising=False)
     monkeypatch.setitem(sys.modules, "workbench.curves.kernels_numba", None)
     with pytest.raises(DataError, match=r"collapse-workbench\[fast\]"):
         resample_ragged(*arguments, method="linear", engine="compiled")
+    np.testing.assert_array_equal(resample_ragged(*arguments, method="linear"), y[None])
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def _linear_run(
         known += 1
     first = x[known] / total
     end = x[last] / total
-    held = float(values[last]) if end >= hold_from else np.nan
+    held = np.float64(values[last]) if end >= hold_from else np.nan
     following = known  # the first finite record after `known`, once they are a pair
     k = known
     for g in range(grid.size):
@@ -144,9 +144,9 @@ def _linear_run(
             while following < last and not np.isfinite(values[following]):
                 following += 1
         low = x[known] / total
-        value = float(values[known])
+        value = np.float64(values[known])
         if known < last and low != t:
-            high_at, high_value = x[following] / total, float(values[following])
+            high_at, high_value = x[following] / total, np.float64(values[following])
             slope = (high_value - value) / (high_at - low)
             between = slope * (t - low) + value
             if np.isnan(between):

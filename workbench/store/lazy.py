@@ -93,7 +93,8 @@ def _settled_column(chosen: Chosen, name: str, sizes: NDArray[np.int64], records
         return da.full(int(sizes.sum()), np.nan, chunks=(_blocks(sizes, records),))
     slim = settled.reset_coords()[["run_id", "row_size", name]]
     stored = _Column(slim, chosen.positions, name, int(sizes.sum()))
-    return da.from_array(stored, chunks=(_blocks(sizes, records),), asarray=False, lock=False)
+    meta = np.empty(0, stored.dtype)  # else Dask asks the column for an empty piece
+    return da.from_array(stored, chunks=(_blocks(sizes, records),), asarray=False, meta=meta)
 
 
 @dataclass(frozen=True)

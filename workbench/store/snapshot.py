@@ -145,6 +145,8 @@ def _consolidated(settled: xr.Dataset | None, wanted: set[str]) -> dict[str, Rec
         return {}
     names = np.array(run_names(settled))
     chosen = np.flatnonzero(np.isin(names, list(wanted)) & (settled["row_size"].to_numpy() > 0))
+    if not len(chosen):
+        return {}
     loaded = load_runs(settled, chosen)
     bounds = row_bounds(loaded)
     return {
