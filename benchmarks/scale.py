@@ -113,8 +113,9 @@ def add(folder: Path, _: dict[str, Any]) -> dict[str, Any]:
 
 @step
 def add_one(folder: Path, _: dict[str, Any]) -> dict[str, Any]:
-    """Add one more run to the full store, and take away the new generation's predecessor."""
-    one = take_runs(runs_of(folder), [0]).assign_coords(run_id=("run", ["one-more"]))
+    """Add one more run to the full store: a new generation of all of them."""
+    one = take_runs(runs_of(folder), [0])
+    one = one.assign_coords(run_id=("run", ["one-more"]), seed=("run", [-1.0]))
     store = open_store(folder / "added")
     return measured(lambda: store.add_runs(one))[1]
 
@@ -148,10 +149,6 @@ def consolidate(folder: Path, _: dict[str, Any]) -> dict[str, Any]:
 @step
 def open(folder: Path, _: dict[str, Any]) -> dict[str, Any]:
     """Open the store in chunks: every run coordinate in memory, no record."""
-    import dask.array  # noqa: F401
-
-    store = open_store(folder / "added")
-    store.close()
     first = measured(lambda: open_store(folder / "added").runs(chunks="auto"))[1]
     again = [measured(lambda: open_store(folder / "added").runs(chunks="auto"))[1] for _ in "abcde"]
     return {**min(again, key=lambda taken: taken["s"]), "first_s": first["s"]}
@@ -231,7 +228,7 @@ def resample(folder: Path, _: dict[str, Any]) -> dict[str, Any]:
         for engine in ("loop", "compiled", "loop", "compiled"):
             curves[engine], taken = measured(
                 lambda engine=engine, method=method: resample_ragged(
-                    *arguments, method=method, hold_from=COMPLETE, engine=engine
+                    *arguments, method=method, hold_from=COMPLETE, rising=True, engine=engine
                 )
             )
             seconds.setdefault(engine, []).append(taken["s"])
@@ -256,7 +253,7 @@ def long_runs(_: Path, __: dict[str, Any]) -> dict[str, Any]:
     for engine in ("loop", "compiled", "compiled"):
         _, taken = measured(
             lambda engine=engine: resample_ragged(
-                step_, loss, bounds, total, grid, method="linear", engine=engine
+                step_, loss, bounds, total, grid, method="linear", rising=True, engine=engine
             )
         )
         out[f"{engine}_s"] = taken["s"]
@@ -364,6 +361,8 @@ def main() -> None:
     given = parser.parse_args()
     options = {"runs": given.runs, "groups": given.groups, "dtype": given.dtype}
     if given.step:
+        import dask.array  # noqa: F401  (xarray looks for it once a process)
+
         figures = STEPS[given.step](given.folder, options)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
         print(json.dumps({**figures, "peak_mb": round(peak)}))

@@ -33,22 +33,35 @@ def ragged(draw):
     return np.array(x, dtype=np.int64), np.array(y, dtype=float), bounds, np.array(total)
 
 
-def both(x, y, bounds, total, *, method, grid, hold_from=0.97):
+def both(x, y, bounds, total, *, method, grid, hold_from=0.97, rising=False):
     with np.errstate(all="ignore"):
         return [
             resample_ragged(
-                x, y, bounds, total, grid, method=method, hold_from=hold_from, engine=engine
+                x,
+                y,
+                bounds,
+                total,
+                grid,
+                method=method,
+                hold_from=hold_from,
+                rising=rising,
+                engine=engine,
             )
             for engine in ("loop", "compiled")
         ]
 
 
 @pytest.mark.parametrize("method", ["linear", "mean"])
-@given(data=ragged(), points=st.sampled_from([8, 13, 64]), hold_from=st.floats(0, 1.2))
-def test_compiled_and_loop_give_the_same_bits(method, data, points, hold_from):
+@given(
+    data=ragged(),
+    points=st.sampled_from([8, 13, 64]),
+    hold_from=st.floats(0, 1.2),
+    rising=st.booleans(),
+)
+def test_compiled_and_loop_give_the_same_bits(method, data, points, hold_from, rising):
     pytest.importorskip("numba")
     grid = kernels.progress_grid(points)
-    loop, compiled = both(*data, method=method, grid=grid, hold_from=hold_from)
+    loop, compiled = both(*data, method=method, grid=grid, hold_from=hold_from, rising=rising)
     np.testing.assert_array_equal(compiled, loop)
     assert np.array_equal(np.signbit(compiled), np.signbit(loop))
 

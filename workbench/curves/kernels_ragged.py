@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 from itertools import pairwise
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -38,6 +39,7 @@ def resample_ragged(
     *,
     method: Estimator,
     hold_from: float = 1.0,
+    rising: bool = False,
     engine: Engine = "auto",
 ) -> kernels.Floats:
     """Bring every run of a ragged array to one grid.
@@ -58,6 +60,9 @@ def resample_ragged(
         `kernels.resample_linear` or `kernels.resample_mean`.
     hold_from : float
         A curve that reaches this position is held at its last value.
+    rising : bool
+        `x` is known not to fall within a run, as the steps of the schema are; else every record is
+        looked at to see, which costs more than the search that follows.
     engine : {"auto", "loop", "compiled"}
         ``"auto"`` loads the compiled kernel only where the loop would take longer than loading.
 
@@ -74,8 +79,14 @@ def resample_ragged(
     compiled = engine == "compiled" or (
         engine == "auto" and _pays(len(out), int(bounds[-1] - bounds[0]), method)
     )
-    if compiled and _run_compiled(x, values, bounds, total, grid, method, hold_from, out):
-        return out
+    if compiled:
+        found = _load_compiled()
+        bounds = np.ascontiguousarray(bounds, dtype=np.int64)
+        x, values, total, grid = (_plain(array) for array in (x, values, total, grid))
+        if (total > 0).all() and (rising or found.rises(x, bounds)):
+            search = found.mean if method == "mean" else found.linear
+            search(x, values, bounds, total, grid, float(hold_from), out)
+            return out
     kernel = kernels.resample_mean if method == "mean" else kernels.resample_linear
     for i, (start, stop) in enumerate(pairwise(bounds.tolist())):
         position = x[start:stop] / total[i]
@@ -90,17 +101,7 @@ def _pays(runs: int, records: int, method: Estimator) -> bool:
     return runs * per_run + records * per_record > _LOADING and find_spec("numba") is not None
 
 
-def _run_compiled(
-    x: NDArray[Any],
-    values: NDArray[Any],
-    bounds: NDArray[np.int64],
-    total: NDArray[np.float64],
-    grid: kernels.Floats,
-    method: Estimator,
-    hold_from: float,
-    out: kernels.Floats,
-) -> bool:
-    """Fill `out`; False, with nothing done, for positions that fall, where a search misleads."""
+def _load_compiled() -> ModuleType:
     try:
         from workbench.curves import kernels_numba
     except ImportError as error:
@@ -109,13 +110,7 @@ def _run_compiled(
             "pip install 'collapse-workbench[fast]', or leave engine at 'auto'."
         )
         raise DataError(msg) from error
-    x, values = _plain(x), _plain(values)
-    bounds = np.ascontiguousarray(bounds, dtype=np.int64)
-    if not (total > 0).all() or not kernels_numba.rises(x, bounds):
-        return False
-    kernel = kernels_numba.mean if method == "mean" else kernels_numba.linear
-    kernel(x, values, bounds, _plain(total), _plain(grid), float(hold_from), out)
-    return True
+    return kernels_numba
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:

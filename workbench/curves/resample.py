@@ -96,10 +96,13 @@ class Clock:
         Steps or tokens of every record.
     total : ndarray of shape (run,)
         Their planned end.
+    steps : bool
+        `x` is the steps of all runs, which rise in the schema; nothing is known of tokens.
     """
 
     x: NDArray[np.generic]
     total: NDArray[np.float64]
+    steps: bool = False
 
 
 def _clock(runs: xr.Dataset) -> Clock:
@@ -121,7 +124,7 @@ def _clock(runs: xr.Dataset) -> Clock:
         )
         raise DataError(msg)
     if not by_tokens.any():
-        return Clock(steps, total)
+        return Clock(steps, total, steps=True)
     total = np.where(by_tokens, runs["tokens_total"].to_numpy(), total)
     if by_tokens[filled].all():
         return Clock(tokens, total)
@@ -224,6 +227,7 @@ def _resampled(
         kernels.progress_grid(points),
         method=method,
         hold_from=COMPLETE,
+        rising=clock.steps,
     )
 
 
