@@ -187,24 +187,33 @@ def test_a_server_that_stays_away_is_said_in_time(store, postgres, monkeypatch):
 
 
 class Cut:
-    """Break the connection at the next commit of a write: before the server has it, or after."""
+    """Break the connection where a write is committed: before the server has it, or after."""
 
     def __init__(self, store, monkeypatch, *, kept, times=1):
         self.left = times
         dialect = store._registry._engine.dialect
-        commit = dialect.do_commit
+        commit, execute = dialect.do_commit, dialect.do_execute
 
-        def cut(connection):
-            if not self.left or connection.dbapi_connection.read_only:
-                return commit(connection)
+        def cut(connection, work):
+            if not self.left or connection.read_only:
+                return work()
             self.left -= 1
             if kept:
-                commit(connection)
-            connection.dbapi_connection.close()
+                work()
+            connection.close()
             msg = "server closed the connection unexpectedly"
             raise psycopg.OperationalError(msg)
 
-        monkeypatch.setattr(dialect, "do_commit", cut)
+        def cut_commit(fairy):
+            return cut(fairy.dbapi_connection, lambda: commit(fairy))
+
+        def cut_execute(cursor, *rest):
+            if not cursor.connection.autocommit:
+                return execute(cursor, *rest)
+            return cut(cursor.connection, lambda: execute(cursor, *rest))
+
+        monkeypatch.setattr(dialect, "do_commit", cut_commit)
+        monkeypatch.setattr(dialect, "do_execute", cut_execute)
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -278,6 +287,19 @@ def test_a_query_cut_in_the_middle_is_asked_again(store, monkeypatch):
 
 
 # -- isolation --------------------------------------------------------------------------------
+
+
+def test_an_append_is_one_statement(store, monkeypatch):
+    writer = store.start_run("a", family="f")
+    writer.append(step=0, train_loss=2.0)
+    sent, dialect = [], store._registry._engine.dialect
+    execute, ping = dialect.do_execute, dialect.do_ping
+    with monkeypatch.context() as patched:
+        patched.setattr(dialect, "do_execute", lambda *given: (sent.append(1), execute(*given)))
+        patched.setattr(dialect, "do_ping", lambda *given: (sent.append(1), ping(*given)))
+        writer.append(step=1, train_loss=1.0)
+    assert len(sent) == 1
+    assert steps(store) == [0, 1]
 
 
 def test_writers_of_different_runs_do_not_wait_for_each_other(store):

@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from workbench.errors import DataError
 from workbench.store.address import Address
-from workbench.store.registry import Registry, meta
+from workbench.store.registry import Batch, Registry, meta, shard_of
 
 SCHEMA = "workbench"
 BUSY_SECONDS = 60
@@ -41,6 +41,27 @@ _KEEPALIVE = {
     "keepalives_count": "3",
     "application_name": "workbench",
 }
+
+
+_ADD = f"""
+WITH claimed AS (
+  UPDATE {SCHEMA}.runs
+  SET (heartbeat, updated) = (SELECT now, now FROM extract(epoch FROM clock_timestamp()) AS now)
+  WHERE run_id = %(run_id)s AND token = %(token)s AND status = 'running'
+  RETURNING run_id
+), added AS (
+  INSERT INTO {SCHEMA}.points (run_id, attempt, sequence, packed)
+  SELECT run_id, %(attempt)s, %(sequence)s, %(packed)s FROM claimed
+), raised AS (
+  UPDATE {SCHEMA}.meta SET value = value + 1
+  WHERE key = %(shard)s AND EXISTS (SELECT FROM claimed)
+)
+SELECT count(*) FROM claimed
+"""
+_IS_ADDED = f"""
+SELECT sequence FROM {SCHEMA}.points
+WHERE run_id = %(run_id)s AND attempt = %(attempt)s AND sequence = %(sequence)s
+"""
 
 
 class PostgresRegistry(Registry):
@@ -87,27 +108,50 @@ class PostgresRegistry(Registry):
         return ()
 
     @contextmanager
-    def _transaction(self, *, writes: bool, durable: bool = False) -> Iterator[sa.Connection]:
-        engine = self._live_engine().execution_options(
-            isolation_level="READ COMMITTED" if writes else "REPEATABLE READ",
-            postgresql_readonly=not writes,
-        )
-        with self._connected(engine, WRITER_PATIENCE if writes else READER_PATIENCE) as connection:
-            self._reached = True
-            with connection.begin():
-                yield connection
+    def _transaction(
+        self, *, writes: bool, durable: bool = False, probe: bool = False
+    ) -> Iterator[sa.Connection]:
+        level = "READ COMMITTED" if writes else "REPEATABLE READ"
+        opened = self._connected(level, writes=writes, probe=probe)
+        with opened as connection, connection.begin():
+            yield connection
 
-    def _connected(self, engine: sa.Engine, patience: float) -> sa.Connection:
-        deadline, pause = time.monotonic() + patience, 0.05
+    def add_at_once(self, batch: Batch) -> bool:
+        """Claim the run, add the batch and raise the revision, by one statement and one commit.
+
+        Over a network each statement is a wait, and on a busy machine a turn lost at either end.
+        """
+        values = batch._asdict() | {"shard": shard_of(batch.run_id)}
+
+        def add(connection: sa.Connection, again: bool) -> bool:
+            if again and connection.exec_driver_sql(_IS_ADDED, values).first() is not None:
+                return True
+            return bool(connection.exec_driver_sql(_ADD, values).scalar_one())
+
+        return self._twice(add, self._statement)
+
+    @contextmanager
+    def _statement(self) -> Iterator[sa.Connection]:
+        with self._connected("AUTOCOMMIT", writes=True) as connection:
+            yield connection
+
+    def _connected(self, level: Any, *, writes: bool, probe: bool = False) -> sa.Connection:
+        engine = self._live_engine().execution_options(
+            isolation_level=level, postgresql_readonly=not writes
+        )
+        deadline, pause = time.monotonic() + (WRITER_PATIENCE if writes else READER_PATIENCE), 0.05
         while True:
             try:
-                return engine.connect()
+                connection = engine.connect()
+                if not probe or _alive(connection):
+                    self._reached = True
+                    return connection
             except DBAPIError as error:
                 over = time.monotonic() + pause > deadline
                 if over or not self._reached or _state(error) not in _UNREACHABLE:
                     raise
-            time.sleep(pause)
-            pause = min(2 * pause, 1.0)
+                time.sleep(pause)
+                pause = min(2 * pause, 1.0)
 
     def _may_repeat(self, error: DBAPIError) -> bool:
         return error.connection_invalidated or _state(error) in _AGAIN
@@ -130,7 +174,6 @@ def _engine(url: sa.URL) -> sa.Engine:
     try:
         engine = sa.create_engine(
             url.set(drivername="postgresql+psycopg", query={**_KEEPALIVE, **url.query}),
-            pool_pre_ping=True,  # a restarted server is met at the start, not in the middle
             hide_parameters=True,
             execution_options={"schema_translate_map": {None: SCHEMA}},
         )
@@ -142,6 +185,19 @@ def _engine(url: sa.URL) -> sa.Engine:
         raise DataError(msg) from None
     sa.event.listen(engine, "connect", _never_wait_forever)
     return engine
+
+
+def _alive(connection: sa.Connection) -> bool:
+    """Ask the server for an answer; without one the connections from before are given up."""
+    fairy = connection.connection
+    try:
+        connection.dialect.do_ping(fairy.dbapi_connection)  # type: ignore[arg-type]
+    except connection.dialect.dbapi.Error:  # type: ignore[union-attr]
+        connection.engine.pool.dispose()
+        connection.invalidate()
+        connection.close()
+        return False
+    return True
 
 
 def _never_wait_forever(dbapi_connection: Any, _record: object) -> None:

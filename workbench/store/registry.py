@@ -14,7 +14,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -74,6 +74,16 @@ points = sa.Table(
 )
 
 
+class Batch(NamedTuple):
+    """Points of one call of ``RunWriter.append``, and who adds them."""
+
+    run_id: str
+    attempt: int
+    token: int
+    sequence: int
+    packed: bytes
+
+
 class clock(FunctionElement[float]):
     """Seconds since 1970 by the clock of the database: one clock for all machines that write."""
 
@@ -111,7 +121,7 @@ class Registry(ABC):
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Open a read transaction: one consistent moment of the registry."""
-        with self._translated(), self._transaction(writes=False) as connection:
+        with self._translated(), self._transaction(writes=False, probe=True) as connection:
             yield connection
 
     @contextmanager
@@ -123,12 +133,15 @@ class Registry(ABC):
         durable : bool
             Sync to disk before returning; without it SQLite does so at most once a second.
         """
-        with self._translated(), self._transaction(writes=True, durable=durable) as connection:
+        begun = self._transaction(writes=True, durable=durable, probe=True)
+        with self._translated(), begun as connection:
             yield connection
 
     def query(self, work: Callable[[sa.Connection], _T]) -> _T:
         """Return what `work` reads in one transaction, read again if the connection was lost."""
-        return self._twice(lambda connection, _again: work(connection), writes=False)
+        return self._twice(
+            lambda connection, _again: work(connection), lambda: self._transaction(writes=False)
+        )
 
     def transact(self, work: Callable[[sa.Connection, bool], _T], *, durable: bool = False) -> _T:
         """Do `work` in a write transaction, and once more if the connection was lost.
@@ -141,30 +154,35 @@ class Registry(ABC):
         durable : bool
             As for `write`.
         """
-        return self._twice(work, writes=True, durable=durable)
+        return self._twice(work, lambda: self._transaction(writes=True, durable=durable))
 
     def _twice(
         self,
         work: Callable[[sa.Connection, bool], _T],
-        *,
-        writes: bool,
-        durable: bool = False,
+        begin: Callable[[], AbstractContextManager[sa.Connection]],
     ) -> _T:
         with self._translated():
             try:
-                with self._transaction(writes=writes, durable=durable) as connection:
+                with begin() as connection:
                     return work(connection, False)
             except DBAPIError as error:
                 if not self._may_repeat(error):
                     raise
-            with self._transaction(writes=writes, durable=durable) as connection:
+            with begin() as connection:
                 return work(connection, True)
 
     @abstractmethod
     def _transaction(
-        self, *, writes: bool, durable: bool = False
+        self, *, writes: bool, durable: bool = False, probe: bool = False
     ) -> AbstractContextManager[sa.Connection]:
-        """Begin a transaction, committed when the block ends without an error."""
+        """Begin a transaction, committed when the block ends without an error.
+
+        `probe` asks for a connection that was alive a moment ago: the block cannot be repeated.
+        """
+
+    def add_at_once(self, batch: Batch) -> bool:
+        """Add a batch by one statement where the database can; False where not, or not allowed."""
+        return False
 
     @abstractmethod
     def problems(self) -> tuple[str, ...]:

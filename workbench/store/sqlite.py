@@ -87,7 +87,9 @@ class SqliteRegistry(Registry):
         return tuple(f"registry: {text}." for text in found if text != "ok")
 
     @contextmanager
-    def _transaction(self, *, writes: bool, durable: bool = False) -> Iterator[sa.Connection]:
+    def _transaction(
+        self, *, writes: bool, durable: bool = False, probe: bool = False
+    ) -> Iterator[sa.Connection]:
         if not writes:
             with self._live_engine().connect() as connection:
                 yield connection

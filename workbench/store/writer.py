@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from workbench.errors import ArgumentError, DataError
 from workbench.store.attributes import clean_points
 from workbench.store.batches import join, pack, unpack
-from workbench.store.registry import Registry, bump, clock, points, runs, shard_of
+from workbench.store.registry import Batch, Registry, bump, clock, points, runs, shard_of
 
 EndStatus = Literal["done", "stopped", "failed"]
 ENDS: tuple[EndStatus, ...] = ("done", "stopped", "failed")
@@ -76,7 +76,9 @@ class RunWriter:
                 self._fold(connection, number)
             bump(connection, shard_of(self.run_id))
 
-        self._registry.transact(add)
+        batch = Batch(self.run_id, self.attempt, self.token, number, packed)
+        if number % FOLD_EVERY == 0 or not self._registry.add_at_once(batch):
+            self._registry.transact(add)
 
     def heartbeat(self) -> None:
         """Say that the run is alive, without a point; `DataError` when it was taken over."""
