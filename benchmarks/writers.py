@@ -6,7 +6,8 @@ Each writer appends ten points, ten times a second, at moments of its own. The r
 revision every half second and reads all runs, as a dashboard does. In the end everything is read
 back: every acknowledged point must be there once, and nothing else. The latencies are those of
 `append`, as the training loop would feel them. `late_ms` is by how much an append began after its
-time: where the cores are busy, a process waits for them and not for the store.
+time. A bystander that touches no store does half a millisecond of arithmetic a hundred times a
+second: `bystander_ms` is how long that took, and so what the cores alone cost.
 """
 
 from __future__ import annotations
@@ -76,18 +77,32 @@ def poll(address: Address, start: float, seconds: float) -> dict[str, Any]:
     return {"looks": looks, "reads": reads, "failed": failed}
 
 
-def together(store: Store, seconds: float) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Run the writers and the reader as processes of their own; return what they report."""
+def stand_by(start: float, seconds: float) -> dict[str, Any]:
+    """Do the same small work again and again; return how long each took [s]."""
+    took = []
+    while time.monotonic() < start + seconds:
+        began = time.monotonic()
+        sum(range(20_000))
+        took.append(time.monotonic() - began)
+        time.sleep(0.01)
+    return {"took": took, "failed": []}
+
+
+def together(store: Store, seconds: float) -> list[dict[str, Any]]:
+    """Run the writers, the reader and the bystander as processes; return their reports."""
     store.close()
     start = time.monotonic() + 3.0  # every process is there by then
-    jobs = [lambda run=run: append(store.address, run, start, seconds) for run in range(WRITERS)]
-    pipes = [_forked(job) for job in (*jobs, lambda: poll(store.address, start, seconds))]
+    jobs: list[Any] = [
+        lambda run=run: append(store.address, run, start, seconds) for run in range(WRITERS)
+    ]
+    jobs += [lambda: poll(store.address, start, seconds), lambda: stand_by(start, seconds)]
+    pipes = [_forked(job) for job in jobs]
     reports = []
     for pipe, child in pipes:
         with os.fdopen(pipe, "rb") as said:
             reports.append(json.loads(said.read()))
         os.waitpid(child, 0)
-    return reports[:-1], reports[-1]
+    return reports
 
 
 def _forked(job: Any) -> tuple[int, int]:
@@ -122,7 +137,7 @@ def verify(store: Store, acknowledged: list[int]) -> dict[str, int]:
 def measure(store: Store, seconds: float) -> dict[str, Any]:
     """Return latencies [ms], polls and what came back of one database."""
     load = os.getloadavg()[0]
-    writers, reader = together(store, seconds)
+    *writers, reader, bystander = together(store, seconds)
     acknowledged = [writer["acknowledged"] for writer in writers]
     took, late = (_milliseconds([t for w in writers for t in w[name]]) for name in ("took", "late"))
     return {
@@ -132,6 +147,7 @@ def measure(store: Store, seconds: float) -> dict[str, Any]:
         "points": sum(acknowledged),
         "append_ms": took,
         "late_ms": late,
+        "bystander_ms": _milliseconds(bystander["took"]),
         "polls": len(reader["reads"]),
         "revision_ms": _milliseconds(reader["looks"]),
         "read_all_ms": _milliseconds(reader["reads"]),
@@ -150,7 +166,8 @@ def said(name: str, found: dict[str, Any]) -> str:
     """Put the figures of one database in a line."""
     return (
         f"{name}: {found['appends']} of {found['asked_for']} appends, "
-        f"p50 {found['append_ms']['p50']:.2f} ms, p99 {found['append_ms']['p99']:.1f} ms; "
+        f"p50 {found['append_ms']['p50']:.2f} ms, p99 {found['append_ms']['p99']:.1f} ms "
+        f"(bystander p99 {found['bystander_ms']['p99']:.1f} ms); "
         f"{found['polls']} polls, longest revision {found['revision_ms']['longest']:.1f} ms, "
         f"longest read of all {found['read_all_ms']['longest']:.0f} ms; {found['lost']} lost, "
         f"{found['twice']} twice, {found['wrong']} wrong, {len(found['failed'])} failed"

@@ -89,3 +89,13 @@ def test_a_reader_sees_whole_curves_that_only_grow(new_address, start_process):
     assert reads > 3
     assert store.runs().sizes == {"run": 6, "obs": 600}
     assert store.check() == ()
+
+
+def test_kills_of_every_kind_with_readers_lose_and_tear_nothing(new_address, run_process):
+    counts = run_process("kill_at_random", new_address(), rounds=9, seed=3)
+    killed = sum(count for name, count in counts.items() if name.startswith("killed_"))
+    assert killed + counts["survived"] == 9
+    assert killed > 3
+    assert counts["reads"] > 3
+    assert counts["acknowledged_points"] > 1000
+    assert counts["lost"] == counts["reading_failed"] == counts["unrepairable"] == []
