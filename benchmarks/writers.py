@@ -7,7 +7,8 @@ revision every half second and reads all runs, as a dashboard does. In the end e
 back: every acknowledged point must be there once, and nothing else. The latencies are those of
 `append`, as the training loop would feel them. `late_ms` is by how much an append began after its
 time. A bystander that touches no store does half a millisecond of arithmetic a hundred times a
-second: `bystander_ms` is how long that took, and so what the cores alone cost.
+second (`bystander_ms`) and syncs a file of its own (`disk_sync_ms`): what cores and disk alone cost
+at that time. A commit on PostgreSQL waits for the disk each time, one on SQLite once a second.
 """
 
 from __future__ import annotations
@@ -77,15 +78,21 @@ def poll(address: Address, start: float, seconds: float) -> dict[str, Any]:
     return {"looks": looks, "reads": reads, "failed": failed}
 
 
-def stand_by(start: float, seconds: float) -> dict[str, Any]:
-    """Do the same small work again and again; return how long each took [s]."""
-    took = []
-    while time.monotonic() < start + seconds:
-        began = time.monotonic()
-        sum(range(20_000))
-        took.append(time.monotonic() - began)
-        time.sleep(0.01)
-    return {"took": took, "failed": []}
+def stand_by(folder: Path, start: float, seconds: float) -> dict[str, Any]:
+    """Do the same small work again and again, and sync a file of its own; return the times [s]."""
+    took, syncs = [], []
+    with (folder / "bystander").open("wb", buffering=0) as file:
+        while time.monotonic() < start + seconds:
+            began = time.monotonic()
+            sum(range(20_000))
+            took.append(time.monotonic() - began)
+            if len(took) % 10 == 0:
+                file.write(bytes(4096))
+                began = time.monotonic()
+                os.fsync(file.fileno())
+                syncs.append(time.monotonic() - began)
+            time.sleep(0.01)
+    return {"took": took, "syncs": syncs, "failed": []}
 
 
 def together(store: Store, seconds: float) -> list[dict[str, Any]]:
@@ -95,7 +102,10 @@ def together(store: Store, seconds: float) -> list[dict[str, Any]]:
     jobs: list[Any] = [
         lambda run=run: append(store.address, run, start, seconds) for run in range(WRITERS)
     ]
-    jobs += [lambda: poll(store.address, start, seconds), lambda: stand_by(start, seconds)]
+    jobs += [
+        lambda: poll(store.address, start, seconds),
+        lambda: stand_by(store.root, start, seconds),
+    ]
     pipes = [_forked(job) for job in jobs]
     reports = []
     for pipe, child in pipes:
@@ -148,6 +158,7 @@ def measure(store: Store, seconds: float) -> dict[str, Any]:
         "append_ms": took,
         "late_ms": late,
         "bystander_ms": _milliseconds(bystander["took"]),
+        "disk_sync_ms": _milliseconds(bystander["syncs"]),
         "polls": len(reader["reads"]),
         "revision_ms": _milliseconds(reader["looks"]),
         "read_all_ms": _milliseconds(reader["reads"]),
@@ -167,7 +178,8 @@ def said(name: str, found: dict[str, Any]) -> str:
     return (
         f"{name}: {found['appends']} of {found['asked_for']} appends, "
         f"p50 {found['append_ms']['p50']:.2f} ms, p99 {found['append_ms']['p99']:.1f} ms "
-        f"(bystander p99 {found['bystander_ms']['p99']:.1f} ms); "
+        f"(disk sync p50 {found['disk_sync_ms']['p50']:.1f}, p99 "
+        f"{found['disk_sync_ms']['p99']:.1f} ms); "
         f"{found['polls']} polls, longest revision {found['revision_ms']['longest']:.1f} ms, "
         f"longest read of all {found['read_all_ms']['longest']:.0f} ms; {found['lost']} lost, "
         f"{found['twice']} twice, {found['wrong']} wrong, {len(found['failed'])} failed"

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +15,6 @@ from workbench.store.batches import pack
 from workbench.store.registry import bump, value_of
 from workbench.store.sqlite import SqliteRegistry
 
-NORMAL, FULL = 1, 2
-
 
 @pytest.fixture
 def opened(tmp_path):
@@ -23,28 +23,66 @@ def opened(tmp_path):
     made.close()
 
 
-def level(opened, *, durable=False):
+@pytest.fixture
+def synced(monkeypatch):
+    """Return the names of the files that are synced from now on."""
+    names = []
+
+    def sync(descriptor):
+        names.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    return names
+
+
+def write(opened, *, durable=False):
     with opened.write(durable=durable) as connection:
-        return connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+        bump(connection, "revision")
 
 
-def test_disk_is_synced_at_most_once_a_second_unless_asked(opened, monkeypatch):
+needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+
+
+@needs_proc
+def test_disk_is_synced_at_most_once_a_second_unless_asked(opened, synced, monkeypatch):
     monkeypatch.setattr(sqlite, "SYNC_SECONDS", 1000.0)
-    assert [level(opened) for _ in range(3)] == [NORMAL] * 3
-    assert level(opened, durable=True) == FULL
-    assert level(opened) == NORMAL
+    for _ in range(3):
+        write(opened)
+    assert synced == []
+    write(opened, durable=True)
+    assert synced == ["registry.sqlite-wal"]
+    write(opened)
     monkeypatch.setattr(sqlite, "SYNC_SECONDS", 0.0)
-    assert level(opened) == FULL
+    write(opened)
+    assert synced == ["registry.sqlite-wal"] * 2
 
 
-def test_a_sync_by_one_process_counts_for_all(opened, monkeypatch):
+@needs_proc
+def test_a_sync_by_one_process_counts_for_all(opened, synced, monkeypatch):
     other = SqliteRegistry.open(opened.path)
     monkeypatch.setattr(sqlite, "SYNC_SECONDS", 0.0)
-    assert level(opened) == FULL
+    write(opened)
     monkeypatch.setattr(sqlite, "SYNC_SECONDS", 1000.0)
-    assert level(other) == NORMAL
+    write(other)
+    assert len(synced) == 1
     monkeypatch.setattr(time, "time", lambda: 1e6)  # a clock set back does not put it off for good
-    assert level(other) == FULL
+    write(other)
+    assert len(synced) == 2
+    other.close()
+
+
+@needs_proc
+def test_nobody_waits_while_another_syncs(opened, monkeypatch):
+    other, waited = SqliteRegistry.open(opened.path), []
+
+    def sync(_descriptor):
+        monkeypatch.setattr(os, "fdatasync", lambda _descriptor: None)
+        write(other)  # would fail as locked after a minute if the sync were inside the transaction
+        waited.append(True)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    write(opened, durable=True)
+    assert waited == [True]
     other.close()
 
 
@@ -70,10 +108,10 @@ def test_a_long_foreign_lock_is_one_paragraph(opened, monkeypatch):
     holder = sqlite3.connect(opened.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(DataError, match="database is locked"):
-        level(impatient)
+        write(impatient)
     holder.execute("ROLLBACK")
     holder.close()
-    assert level(impatient, durable=True) == FULL
+    write(impatient)
     impatient.close()
 
 

@@ -180,9 +180,9 @@ class Registry(ABC):
         `probe` asks for a connection that was alive a moment ago: the block cannot be repeated.
         """
 
+    @abstractmethod
     def add_at_once(self, batch: Batch) -> bool:
-        """Add a batch by one statement where the database can; False where not, or not allowed."""
-        return False
+        """Add a batch the fastest way there is; False when its writer may not write any more."""
 
     @abstractmethod
     def problems(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -41,6 +42,8 @@ class RunWriter:
         self.token = token
         self._registry = registry
         self._sequence = 0
+        # Runs that began together would otherwise fold at the same moment, each in the other's way.
+        self._turn = zlib.crc32(run_id.encode()) % FOLD_EVERY
 
     def append(self, *, step: ArrayLike, **columns: ArrayLike) -> None:
         """Add points; they are kept, whatever happens to this process, once this returns.
@@ -72,12 +75,12 @@ class RunWriter:
             self._claim(connection)
             row = {"run_id": self.run_id, "attempt": self.attempt, "sequence": number}
             connection.execute(sa.insert(points), row | {"packed": packed})
-            if number % FOLD_EVERY == 0:
+            if self._folds(number):
                 self._fold(connection, number)
             bump(connection, shard_of(self.run_id))
 
         batch = Batch(self.run_id, self.attempt, self.token, number, packed)
-        if number % FOLD_EVERY == 0 or not self._registry.add_at_once(batch):
+        if self._folds(number) or not self._registry.add_at_once(batch):
             self._registry.transact(add)
 
     def heartbeat(self) -> None:
@@ -107,6 +110,9 @@ class RunWriter:
             bump(connection, shard_of(self.run_id))
 
         self._registry.transact(end, durable=True)
+
+    def _folds(self, number: int) -> bool:
+        return number % FOLD_EVERY == self._turn
 
     def _holds(self, connection: sa.Connection, number: int) -> bool:
         own = (points.c.run_id == self.run_id) & (points.c.attempt == self.attempt)
