@@ -66,14 +66,45 @@ def own_formats() -> list[Seed]:
         ]
 
 
-MAKERS: list[Callable[[], list[Seed]]] = [own_formats]
+SAMPLE_FILES = {
+    "build-nanogpt": "build_nanogpt_log",
+    "hf-trainer": "hf_trainer_state",
+    "lightning-csv": "lightning_csv",
+    "llmc": "llmc_main_log",
+    "megatron": "megatron_deepspeed_out",
+    "mlperf": "mlperf_mllog",
+    "modded-nanogpt": "modded_nanogpt_txt",
+    "tensorboard": "tensorboard_simple_value_generated",
+    "wandb-csv": "wandb_export_csv",
+    "wandb-json": "wandb_api_history_json",
+}
 
 
-def sample(format: str, name: str) -> list[Seed]:
-    """Return the beginning of a real sample, cut at a line, when the samples are there."""
-    path = SAMPLES / name
-    if not path.is_file():
-        return []
-    head = path.read_bytes()[:LONGEST]
-    cut = head.rpartition(b"\n")[0] + b"\n" if b"\0" not in head else head
-    return [Seed(format, {Path(name).name: cut})]
+def real_samples() -> list[Seed]:
+    """Return the beginnings of real logs, cut at a line, when the samples are there."""
+    found = []
+    for format, folder in SAMPLE_FILES.items():
+        for path in sorted((SAMPLES / folder).glob("*"))[:1]:
+            whole = path.read_bytes()
+            # JSON is whole or nothing; Megatron prints its arguments for a long while first.
+            start = max(0, whole.find(b" iteration ")) if format == "megatron" else 0
+            longest = None if format in ("hf-trainer", "wandb-json") else start + LONGEST
+            head = whole[start:longest]
+            text = b"\0" not in head and len(head) < len(whole)
+            cut = head.rpartition(b"\n")[0] + b"\n" if text else head
+            found.append(Seed(format, {path.name: cut}))
+    return found
+
+
+def written_logs() -> list[Seed]:
+    """Return small logs of the formats without a sample, in the layout their programs print."""
+    lines = {
+        "nanogpt": "step 0: train loss 10.9, val loss 10.8\niter 0: loss 10.9, time 9.1ms\n",
+        "nanochat": "step 00001/00020 (5.00%) | loss: 9.5 | lrm: 1.00 | dt: 9.10ms | tok/sec: 9\n",
+        "torchtitan": "[rank0]:[titan] 2025-01-01 10:00:00,1 - root - INFO - step: 1  loss: 9.1\n",
+        "jsonl": '{"lr": 0.1}\n{"step": 1, "loss": 3.0}\n{"step": 2, "loss": NaN, "a": {"b": 1}}\n',
+    }
+    return [Seed(format, {"run.log": (text * 4).encode()}) for format, text in lines.items()]
+
+
+MAKERS: list[Callable[[], list[Seed]]] = [own_formats, real_samples, written_logs]

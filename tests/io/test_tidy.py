@@ -173,3 +173,14 @@ def test_every_float_comes_back_exactly(tmp_path_factory, curve):
     steps = sorted(curve)
     assert runs["step"].to_numpy().tolist() == steps
     assert runs["train_loss"].to_numpy().tolist() == [curve[step] for step in steps]
+
+
+def test_the_header_counts_as_the_table_is_read(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('"run_id;step;loss\na;0;3\n"b";1;2\n')
+    with pytest.raises(DataError):
+        read(path)
+    path.write_text("name,run_id,step,loss\nx,a,0,3\nx,b,0,2\n")
+    assert run_names(read(path).runs) == ["a", "b"]
+    with pytest.raises(DataError, match="--format tidy"):
+        read(path, format="csv")

@@ -66,13 +66,25 @@ def _is_curve(header: Sequence[str]) -> bool:
 
 
 def _id_column(header: Sequence[str]) -> str | None:
-    return next((name for name in header if canonical_run_name(name) == "run_id"), None)
+    fitting = [name for name in header if canonical_run_name(name) == "run_id"]
+    return "run_id" if "run_id" in fitting else next(iter(fitting), None)
+
+
+def _coordinate_name(column: str) -> str:
+    """Return the name of a column's coordinate; another name beside run_id stays what it is."""
+    name = canonical_run_name(column)
+    return column if name == "run_id" else name
 
 
 def read_csv(source: Source) -> Parsed:
     """Read a table of one run, such as ``step,lr,loss``; the run is named after the file."""
     table, notes = read_table(source.path)
     table.columns = pd.Index(_renamed(list(table.columns), source))
+    if "run_id" in table:
+        msg = (
+            f"{source} has a column run_id: it may hold several runs. Import it with --format tidy."
+        )
+        raise DataError(msg)
     table.insert(0, "run_id", source.name)
     coords, runs, more = _curves(table, str(source))
     return Parsed(ragged(coords, runs), notes=(*notes, *more), mapped=_mapped(source.path, source))
@@ -110,11 +122,10 @@ def _mapped(path: Path, source: Source) -> tuple[str, ...]:
 
 
 def _heads(path: Path) -> _Coords:
-    header = header_of(path)
     table, _ = read_table(path)
-    key = _id_column(header)
+    key = _id_column(list(table.columns))
     if key is None:
-        msg = f"{path} has no run_id column, found {', '.join(header)}. Add one."
+        msg = f"{path} has no run_id column, found {', '.join(table.columns)}. Add one."
         raise DataError(msg)
     ids = table[key].astype(str)
     if ids.duplicated().any():
@@ -122,19 +133,17 @@ def _heads(path: Path) -> _Coords:
         raise DataError(msg)
     heads: _Coords = {"run_id": ids.to_numpy(dtype=str)}
     for name in table.columns.drop(key):
-        heads[canonical_run_name(name)] = attribute(
-            table[name].tolist(), name=name, source=str(path)
-        )
+        heads[_coordinate_name(name)] = attribute(table[name].tolist(), name=name, source=str(path))
     return heads
 
 
 def _curves_with_id(path: Path, source: Source) -> tuple[_Coords, list[Records], tuple[str, ...]]:
-    key = _id_column(_renamed(header_of(path), source))
+    table, notes = read_table(path)
+    table.columns = pd.Index(_renamed(list(table.columns), source))
+    key = _id_column(list(table.columns))
     if key is None:
         msg = f"{path} has no run_id column. Add one, or import it with --format csv as one run."
         raise DataError(msg)
-    table, notes = read_table(path)
-    table.columns = pd.Index(_renamed(list(table.columns), source))
     unnamed = table[key].isin(MISSING)
     if unnamed.any():
         msg = f"record {int(np.flatnonzero(unnamed)[0]) + 1} of {path} has no run_id. Fill it in."
@@ -167,7 +176,7 @@ def _curves(table: pd.DataFrame, source: str) -> tuple[_Coords, list[Records], t
     for given in table.columns.drop(["run_id", *names]):
         values = _one_a_run(table[given], rows, list(ids), source, notes)
         if values is not None:
-            coords[canonical_run_name(given)] = attribute(values, name=given, source=source)
+            coords[_coordinate_name(given)] = attribute(values, name=given, source=source)
     return coords, runs, tuple(notes)
 
 
