@@ -83,6 +83,8 @@ HEAVY = (
     "panel",
     "torch",
     "dask",
+    "distributed",
+    "numba",
     "matplotlib",
     "holoviews",
     "bokeh",

@@ -9,16 +9,21 @@ import xarray as xr
 
 from workbench.curves import to_cube
 from workbench.errors import DataError
-from workbench.store import open_store
+from workbench.schema import LOSSES, LossName, run_names
+from workbench.store import Store, open_store
+from workbench.store.lazy import Chunks
 
 
-def open(path: str | os.PathLike[str]) -> xr.DataTree:
+def open(path: str | os.PathLike[str], *, chunks: Chunks | None = None) -> xr.DataTree:
     """Open a store as a tree of three datasets.
 
     Parameters
     ----------
     path : path
         Folder of the store.
+    chunks : int or "auto", optional
+        Leave records on disk, as Dask arrays in blocks of about this many records; the loss of the
+        cube is then a Dask array too, and nothing is read before it is asked for.
 
     Returns
     -------
@@ -35,13 +40,28 @@ def open(path: str | os.PathLike[str]) -> xr.DataTree:
     DataError
         If it cannot be read.
     """
-    runs = open_store(path).runs()
+    store = open_store(path)
+    runs = store.runs(chunks=chunks)
+    loss = None if chunks is None else _loss_of(store, runs)
     try:
-        cube = to_cube(runs) if runs.sizes["run"] else _empty("the store has no run with a loss")
+        cube = (
+            to_cube(runs, loss=loss)
+            if runs.sizes["run"]
+            else _empty("the store has no run with a loss")
+        )
     except DataError as error:
         cube = _empty(str(error))
     tree = {"runs": runs, "cube": cube, "fits": xr.Dataset()}
     return xr.DataTree.from_dict(tree, name=Path(path).name)
+
+
+def _loss_of(store: Store, runs: xr.Dataset) -> LossName | None:
+    """Choose as `default_loss` does, by what the store knows of each run without its records."""
+    present = [loss for loss in LOSSES if loss in runs.variables]
+    if len(present) < 2:
+        return None
+    table = store.table().set_index("run_id").loc[run_names(runs)]
+    return next((n for n in present if table[f"final_{n}"].notna().all()), present[-1])
 
 
 def _empty(why: str) -> xr.Dataset:

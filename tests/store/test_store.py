@@ -310,7 +310,7 @@ def test_a_reader_overtaken_twice_reads_again(store, few_runs, monkeypatch):
             other.add_runs(few_runs(1, prefix=f"new{pending.pop()}-"))
         return read(runs, positions)
 
-    monkeypatch.setattr("workbench.store.snapshot.load_runs", slow)
+    monkeypatch.setattr("workbench.store.chosen.load_runs", slow)
     assert store.runs().sizes["run"] == 3
 
 

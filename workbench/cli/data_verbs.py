@@ -192,13 +192,10 @@ def export(
 ) -> None:
     """Write the selected runs to a file, every record of them."""
     chosen = selection or Selection()
-    written = chosen.runs()
-    chosen.open().export(target, where=chosen.where)
-    records = int(written["row_size"].sum())
-    count = written.sizes["run"]
+    written = chosen.open().export(target, where=chosen.where)
     emit(
-        {"target": os.fspath(target), "runs": count, "records": records},
-        f"Wrote {plural(count, 'run')}, {plural(records, 'record')} to {target}.",
+        {"target": os.fspath(target), "runs": written.runs, "records": written.records},
+        f"Wrote {plural(written.runs, 'run')}, {plural(written.records, 'record')} to {target}.",
         as_json=json,
     )
 

@@ -47,7 +47,7 @@ class Selection:
         """Return the selected runs with their records; `DataError` when there are none."""
         for text in self.where:
             parse_filter(text)
-        return select_runs(self.open().runs(), self.where)
+        return select_runs(self.open().runs(where=self.where), ())
 
 
 def store_path(given: str | None) -> str:

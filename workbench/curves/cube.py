@@ -69,7 +69,7 @@ def to_cube(
     Parameters
     ----------
     runs : Dataset (run, obs)
-        Ragged runs.
+        Ragged runs; on Dask arrays the loss of the cube is one too, see `on_progress`.
     points : int
         Points of progress.
     loss : {"eval_loss", "train_loss"}, optional
@@ -196,9 +196,16 @@ def _fill(
         if field.kind == "number" and name in runs.coords and name not in names:
             cells[name] = (names, scatter(runs[name].to_numpy(), np.nan), field_attrs(name))
     coords = {name: (name, levels[name], field_attrs(name)) for name in names}
+    if curves.chunks is None:
+        loss = scatter(curves.to_numpy(), np.nan)
+    else:  # the curves of a block of runs lie anywhere in the cube, so one task places them all
+        placed = {"dtype": float, "drop_axis": 0, "new_axis": [*range(len(shape))]}
+        chunks = (*shape, curves.sizes["progress"])
+        whole = curves.data.rechunk(-1)
+        loss = whole.map_blocks(scatter, np.nan, chunks=chunks, meta=np.empty(()), **placed)
     attrs = dict(curves.attrs) | {"loss": str(curves.name)}
     return xr.Dataset(
-        {"loss": ((*names, "progress"), scatter(curves.to_numpy(), np.nan), attrs), **cells},
+        {"loss": ((*names, "progress"), loss, attrs), **cells},
         coords={**coords, "progress": curves["progress"].variable},
         attrs=dict(runs.attrs) | {"history": curves.attrs["history"]},
     )
@@ -226,7 +233,7 @@ def cube_curves(cube: xr.Dataset) -> xr.DataArray:
     source |= {name: name for name in cells if name not in source.values()}
     coords = {name: ("run", flat[column].to_numpy()) for name, column in source.items()}
     return xr.DataArray(
-        loss.to_numpy(),
+        loss.data,
         dims=("run", "progress"),
         coords={**coords, "progress": cube["progress"].variable},
         name=str(loss.attrs["loss"]),

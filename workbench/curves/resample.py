@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -10,11 +11,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from workbench.curves import kernels
+from workbench.curves.blockwise import is_lazy, only_loss, resample_blocks
+from workbench.curves.kernels_ragged import Estimator, resample_ragged
 from workbench.errors import ArgumentError, DataError
 from workbench.schema import (
     LOSSES,
     LossName,
     add_history,
+    any_in_run,
     coordinate_names,
     field_attrs,
     row_bounds,
@@ -71,9 +75,60 @@ def require_loss(runs: xr.Dataset, loss: LossName) -> LossName:
 
 
 def _without(runs: xr.Dataset, loss: str) -> list[str]:
-    finite, bounds = np.isfinite(runs[loss].to_numpy()), row_bounds(runs)
-    counts = np.diff(np.concatenate([[0], np.cumsum(finite)])[bounds])
-    return [name for name, count in zip(run_names(runs), counts, strict=True) if not count]
+    values, bounds = runs[loss].to_numpy(), row_bounds(runs)
+    lacking = np.diff(bounds) == 0
+    # Most runs end with a finite loss: only the others are read from their start.
+    unsure = np.flatnonzero(~lacking)
+    unsure = unsure[~np.isfinite(values[bounds[unsure + 1] - 1])]
+    for i in unsure:
+        lacking[i] = not np.isfinite(values[bounds[i] : bounds[i + 1]]).any()
+    names = runs["run_id"].to_numpy()
+    return [str(name) for name in names[lacking]]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What progress is counted in: ``x / total`` is the share of the planned run.
+
+    Parameters
+    ----------
+    x : ndarray of shape (obs,)
+        Steps or tokens of every record.
+    total : ndarray of shape (run,)
+        Their planned end.
+    steps : bool
+        `x` is the steps of all runs, which rise in the schema; nothing is known of tokens.
+    """
+
+    x: NDArray[np.generic]
+    total: NDArray[np.float64]
+    steps: bool = False
+
+
+def _clock(runs: xr.Dataset) -> Clock:
+    """Return tokens where a run has all of them and their planned end, else steps."""
+    bounds, steps = row_bounds(runs), runs["step"].to_numpy()
+    filled = np.diff(bounds) > 0
+    total = runs["total_steps"].to_numpy().astype(np.float64)
+    by_tokens = (runs["tokens_total"].to_numpy() > 0) & ("tokens" in runs.variables)
+    if by_tokens.any():
+        tokens = runs["tokens"].to_numpy()
+        by_tokens &= ~any_in_run(np.isnan(tokens), bounds)
+    unknown = ~(total > 0) & ~by_tokens & filled
+    if unknown.any():
+        name = run_names(runs)[int(unknown.argmax())]
+        msg = (
+            f"The planned length of run {name!r} is unknown: it has neither "
+            "total_steps nor tokens_total. Import it again with --set total_steps=N (or "
+            "--set total_steps=last if the last logged step is the planned end)."
+        )
+        raise DataError(msg)
+    if not by_tokens.any():
+        return Clock(steps, total, steps=True)
+    total = np.where(by_tokens, runs["tokens_total"].to_numpy(), total)
+    if by_tokens[filled].all():
+        return Clock(tokens, total)
+    return Clock(np.where(np.repeat(by_tokens, np.diff(bounds)), tokens, steps), total)
 
 
 def record_progress(runs: xr.Dataset) -> xr.DataArray:
@@ -94,28 +149,9 @@ def record_progress(runs: xr.Dataset) -> xr.DataArray:
         If a run has neither ``tokens_total`` with tokens nor ``total_steps``: the last logged
         step is never taken for the plan.
     """
-    size = runs["row_size"].to_numpy()
-    n_obs = runs.sizes["obs"]
-    tokens = runs["tokens"].to_numpy() if "tokens" in runs.variables else np.full(n_obs, np.nan)
-    by_tokens = tokens / np.repeat(runs["tokens_total"].to_numpy(), size)
-    by_steps = runs["step"].to_numpy() / np.repeat(runs["total_steps"].to_numpy(), size)
-    whole = np.repeat(_all_known(by_tokens, row_bounds(runs)), size)
-    progress = np.where(whole, by_tokens, by_steps)
-    unknown = np.flatnonzero(np.isnan(progress))
-    if len(unknown):
-        run = int(np.searchsorted(row_bounds(runs), unknown[0], side="right")) - 1
-        msg = (
-            f"The planned length of run {run_names(runs)[run]!r} is unknown: it has neither "
-            "total_steps nor tokens_total. Import it again with --set total_steps=N (or "
-            "--set total_steps=last if the last logged step is the planned end)."
-        )
-        raise DataError(msg)
+    clock = _clock(runs)
+    progress = clock.x / np.repeat(clock.total, runs["row_size"].to_numpy())
     return xr.DataArray(progress, dims="obs", attrs={"units": "1", "long_name": "progress"})
-
-
-def _all_known(values: NDArray[np.float64], bounds: NDArray[np.int64]) -> NDArray[np.bool_]:
-    unknown = np.concatenate([[0], np.cumsum(np.isnan(values))])[bounds]
-    return np.asarray(np.diff(unknown) == 0)
 
 
 def on_progress(
@@ -130,9 +166,10 @@ def on_progress(
     Parameters
     ----------
     runs : Dataset (run, obs)
-        Ragged runs.
+        Ragged runs. Where their records are Dask arrays the curves are too: nothing is computed,
+        and blocks of whole runs are read one at a time when they are.
     loss : {"eval_loss", "train_loss"}, optional
-        Which loss; by default `default_loss`.
+        Which loss; by default `default_loss`. Runs on Dask arrays that have both need it said.
     points : int
         Grid size; progress is k/points for k = 1..points.
     method : {"auto", "linear", "mean"}
@@ -148,24 +185,23 @@ def on_progress(
     Raises
     ------
     ArgumentError
-        If `points` is below 8.
+        If `points` is below 8, or runs on Dask arrays have two losses and none is named.
     DataError
-        If a run has no finite loss or an unknown planned length.
+        If a run has no finite loss or an unknown planned length; on Dask arrays when the curves
+        are computed.
     """
     if points < 8:
         msg = f"points must be at least 8, found {points}."
         raise ArgumentError(msg)
-    loss = default_loss(runs) if loss is None else require_loss(runs, loss)
-    if method == "auto":
-        method = "mean" if loss == "train_loss" else "linear"
-    kernel = kernels.resample_mean if method == "mean" else kernels.resample_linear
+    lazy = is_lazy(runs)
+    if loss is None:
+        loss = only_loss(runs) if lazy else default_loss(runs)
+    elif loss not in LOSSES or loss not in runs.variables:
+        require_loss(runs, loss)
+    method = ("mean" if loss == "train_loss" else "linear") if method == "auto" else method
+    resample = partial(_resampled, loss=loss, method=method, points=points)
+    out = resample_blocks(runs, loss, resample, points) if lazy else resample(runs)
     grid = kernels.progress_grid(points)
-    position = record_progress(runs).to_numpy()
-    values, bounds = runs[loss].to_numpy(), row_bounds(runs)
-    out = np.empty((runs.sizes["run"], points))
-    for i, (start, stop) in enumerate(pairwise(bounds)):
-        rows = slice(int(start), int(stop))
-        out[i] = kernel(position[rows], values[rows], grid, hold_from=COMPLETE)
     coords = {name: runs[name].variable for name in coordinate_names(runs)}
     progress = xr.Variable(
         "progress", grid, {"units": "1", "long_name": "progress, share of the planned run"}
@@ -176,6 +212,23 @@ def on_progress(
     ).assign_attrs(attrs, history=str(runs.attrs.get("history", "")))
     note = f"resampled {loss} to {points} points of progress, {method}"
     return curves.assign_attrs(history=add_history(curves.to_dataset(), note).attrs["history"])
+
+
+def _resampled(
+    runs: xr.Dataset, *, loss: LossName, method: Estimator, points: int
+) -> NDArray[np.float64]:
+    require_loss(runs, loss)
+    clock = _clock(runs)
+    return resample_ragged(
+        clock.x,
+        runs[loss].to_numpy(),
+        row_bounds(runs),
+        clock.total,
+        kernels.progress_grid(points),
+        method=method,
+        hold_from=COMPLETE,
+        rising=clock.steps,
+    )
 
 
 def is_complete(curves: xr.DataArray) -> xr.DataArray:

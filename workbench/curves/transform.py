@@ -49,6 +49,8 @@ def smooth(loss: xr.DataArray, *, width: float) -> xr.DataArray:
         kwargs={"half_width": half},
         input_core_dims=[["progress"]],
         output_core_dims=[["progress"]],
+        dask="parallelized",
+        output_dtypes=[float],
         keep_attrs=True,
     )
     said = f"local line, {100 * width:g} % of the run" if half else "none"
@@ -102,6 +104,8 @@ def normalize_by(loss: xr.DataArray, *, offset: float = 0.0) -> xr.DataArray:
         input_core_dims=[["progress"], []],
         output_core_dims=[["progress"]],
         kwargs={"offset": offset},
+        dask="parallelized",
+        output_dtypes=[float],
         keep_attrs=True,
     )
     return ell.rename("normalized_loss").assign_attrs(

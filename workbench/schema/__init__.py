@@ -19,12 +19,14 @@ from workbench.schema.fields import (
 )
 from workbench.schema.runs import (
     add_history,
+    any_in_run,
     concat_runs,
     coordinate_names,
     iter_runs,
     make_runs,
     record_names,
     row_bounds,
+    run_blocks,
     run_names,
     take_runs,
 )
@@ -48,6 +50,7 @@ __all__ = [
     "Filter",
     "LossName",
     "add_history",
+    "any_in_run",
     "canonical_record_name",
     "canonical_run_name",
     "check_version",
@@ -63,6 +66,7 @@ __all__ = [
     "record_names",
     "require_coordinate",
     "row_bounds",
+    "run_blocks",
     "run_names",
     "select_runs",
     "take_runs",

@@ -20,6 +20,7 @@ from workbench.schema.fields import (
     canonical_run_name,
 )
 from workbench.schema.runs import (
+    any_in_run,
     coordinate_names,
     make_runs,
     record_names,
@@ -131,7 +132,7 @@ def validate(runs: xr.Dataset, *, source: str = "the dataset") -> None:
 
 def _validate_steps(runs: xr.Dataset, names: list[str], source: str) -> None:
     steps, bounds = runs["step"].to_numpy(), row_bounds(runs)
-    falls = np.flatnonzero(np.diff(steps) <= 0) + 1
+    falls = np.flatnonzero(steps[1:] <= steps[:-1]) + 1
     falls = falls[~np.isin(falls, bounds)]
     if len(falls):
         run = int(np.searchsorted(bounds, falls[0], side="right")) - 1
@@ -152,13 +153,11 @@ def _validate_losses(runs: xr.Dataset, names: list[str], source: str) -> None:
         )
         raise DataError(msg)
     finite = np.logical_or.reduce([np.isfinite(runs[loss].to_numpy()) for loss in present])
-    counts = np.diff(np.concatenate([[0], np.cumsum(finite)])[row_bounds(runs)])
-    sizes = runs["row_size"].to_numpy()
-    empty = [n for n, c, size in zip(names, counts, sizes, strict=True) if size and not c]
-    if empty:
+    lacking = ~any_in_run(finite, row_bounds(runs)) & (runs["row_size"].to_numpy() > 0)
+    if lacking.any():
         msg = (
-            f"run {empty[0]!r} in {source} has no finite loss: all its values of "
-            f"{', '.join(present)} are NaN or infinite. Drop the run or log its loss."
+            f"run {names[int(lacking.argmax())]!r} in {source} has no finite loss: all its "
+            f"values of {', '.join(present)} are NaN or infinite. Drop the run or log its loss."
         )
         raise DataError(msg)
 

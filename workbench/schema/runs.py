@@ -36,6 +36,47 @@ def row_bounds(runs: xr.Dataset) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(sizes)])
 
 
+def run_blocks(bounds: NDArray[np.int64], records: int) -> NDArray[np.int64]:
+    """Cut runs into blocks of whole runs with about as many records each.
+
+    Parameters
+    ----------
+    bounds : ndarray of int, shape (run + 1,)
+        From `row_bounds`.
+    records : int
+        Records of a block; it may exceed that by less than one run.
+
+    Returns
+    -------
+    ndarray of int64, shape (block + 1,)
+        The first run of every block, and the number of runs.
+    """
+    number = np.maximum(bounds[1:] - 1, 0) // max(1, records)
+    return np.unique(np.r_[0, np.flatnonzero(np.diff(number)) + 1, len(number)]).astype(np.int64)
+
+
+def any_in_run(flags: NDArray[np.bool_], bounds: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which runs have a record that is flagged.
+
+    Parameters
+    ----------
+    flags : ndarray of bool, shape (obs,)
+        One flag a record.
+    bounds : ndarray of int, shape (run + 1,)
+        From `row_bounds`.
+
+    Returns
+    -------
+    ndarray of bool, shape (run,)
+        False for a run without records.
+    """
+    filled = np.flatnonzero(np.diff(bounds))
+    found = np.zeros(len(bounds) - 1, dtype=bool)
+    if len(filled):
+        found[filled] = np.logical_or.reduceat(flags, bounds[filled])
+    return found
+
+
 def run_names(runs: xr.Dataset) -> list[str]:
     """Return the run identifiers as a list of str, in the order of the dataset."""
     return [str(name) for name in runs["run_id"].to_numpy()]
@@ -43,13 +84,14 @@ def run_names(runs: xr.Dataset) -> list[str]:
 
 def record_names(runs: xr.Dataset) -> list[str]:
     """Return the names of the per-record variables, ``step`` first."""
-    names = [str(n) for n in runs.variables if runs[n].dims == ("obs",)]
+    names = [str(n) for n, variable in runs.variables.items() if variable.dims == ("obs",)]
     return sorted(names, key=lambda name: (name != "step", name))
 
 
 def coordinate_names(runs: xr.Dataset) -> list[str]:
     """Return the names of the per-run variables, known ones in schema order, then the others."""
-    names = [str(n) for n in runs.variables if runs[n].dims == ("run",) and n not in BOOKKEEPING]
+    own = [str(n) for n, variable in runs.variables.items() if variable.dims == ("run",)]
+    names = [name for name in own if name not in BOOKKEEPING]
     order = {name: i for i, name in enumerate(RUN_FIELDS)}
     return sorted(names, key=lambda name: (order.get(name, len(order)), name))
 
@@ -68,7 +110,8 @@ def make_runs(
     coords : mapping of str to array-like of shape (run,)
         Run coordinates; ``run_id`` is required. Numbers become float64, the rest text.
     records : mapping of str to array-like of shape (obs,)
-        Record variables; ``step`` is required.
+        Record variables; ``step`` is required. Numbers become float64, except that float32 stays
+        what it is. Arrays that have their dtype are taken over, not copied.
     row_size : array-like of int, shape (run,)
         Number of records of each run.
     attrs : mapping, optional
@@ -96,8 +139,7 @@ def make_runs(
     }
     for name, values in records.items():
         array = np.asarray(values)
-        array = array.astype(np.int64) if name == "step" else array.astype(np.float64)
-        data[name] = xr.Variable("obs", array, field_attrs(name))
+        data[name] = xr.Variable("obs", _record(name, array), field_attrs(name))
     run_coords = {
         name: xr.Variable("run", _typed(name, values), field_attrs(name))
         for name, values in coords.items()
@@ -107,6 +149,12 @@ def make_runs(
     return xr.Dataset(data, coords=run_coords, attrs={**base, **(attrs or {})})
 
 
+def _record(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    if name != "step" and array.dtype == np.float32:
+        return array
+    return array.astype(np.int64 if name == "step" else np.float64, copy=False)
+
+
 def _typed(name: str, values: ArrayLike) -> NDArray[Any]:
     array = np.asarray(values)
     field = RUN_FIELDS.get(name)
@@ -114,6 +162,8 @@ def _typed(name: str, values: ArrayLike) -> NDArray[Any]:
         return array.astype(np.float64)
     if field is None and (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
         return array.astype(np.float64)
+    if array.dtype.kind == "U":
+        return array.ravel()
     return np.array(["" if v is None else str(v) for v in array.ravel()], dtype=object).astype(str)
 
 
@@ -134,11 +184,35 @@ def take_runs(runs: xr.Dataset, index: ArrayLike) -> xr.Dataset:
     chosen = np.asarray(index)
     positions = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
     bounds = row_bounds(runs)
-    if len(positions):
-        records = np.concatenate([np.arange(bounds[i], bounds[i + 1]) for i in positions])
-    else:
-        records = np.empty(0, np.int64)
-    return runs.isel(run=positions, obs=records)
+    slices = _slices(bounds[positions], bounds[positions + 1])
+    taken = {
+        name: variable.isel(run=positions) if "run" in variable.dims else _cut(variable, slices)
+        for name, variable in runs.variables.items()
+    }
+    return xr.Dataset(taken, attrs=runs.attrs).set_coords(list(runs.coords))
+
+
+def _slices(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[slice]:
+    """Return the fewest slices that hold these stretches of records, in their order."""
+    filled = stops > starts
+    starts, stops = starts[filled], stops[filled]
+    breaks = np.flatnonzero(starts[1:] != stops[:-1]) + 1
+    first, last = np.r_[0, breaks], np.r_[breaks, len(starts)] - 1
+    if not len(starts):
+        return [slice(0, 0)]
+    return [slice(a, b) for a, b in zip(starts[first].tolist(), stops[last].tolist(), strict=True)]
+
+
+def _cut(variable: xr.Variable, slices: Sequence[slice]) -> xr.Variable:
+    # A slice at a time copies at the speed of memory; an index of every record is as large as them.
+    if "obs" not in variable.dims:
+        return variable
+    data = variable.data
+    if not isinstance(data, np.ndarray):  # Dask
+        parts = [xr.DataArray(variable.isel(obs=each)) for each in slices]
+        return xr.concat(parts, "obs").variable
+    joined = np.concatenate([data[each] for each in slices])
+    return xr.Variable(variable.dims, joined, variable.attrs, variable.encoding)
 
 
 def iter_runs(runs: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:

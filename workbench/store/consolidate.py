@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 import xarray as xr
+from numpy.typing import NDArray
 from sqlalchemy.exc import IntegrityError
 
 from workbench.errors import DataError
@@ -66,11 +68,11 @@ def consolidate_change(root: Path, registry: Registry) -> int:
         if fresh is None:
             return None
         moved.extend(run_names(fresh))
-        facts = _facts(fresh)
-        state = {row.run_id: row for row in ended}
+        facts = _facts(fresh, digests(fresh))
+        tokens = {row.run_id: row.token for row in ended}
 
         def apply(connection: sa.Connection) -> bool:
-            return all(_settle(connection, state[name], facts[name]) for name in moved)
+            return _settle(connection, {name: tokens[name] for name in moved}, facts)
 
         return Change(join_runs([*_others(settled, moved), fresh]), apply)
 
@@ -78,13 +80,30 @@ def consolidate_change(root: Path, registry: Registry) -> int:
     return len(moved)
 
 
-def _settle(connection: sa.Connection, row: RunRow, facts: dict[str, Any]) -> bool:
-    same = (runs.c.run_id == row.run_id) & (runs.c.token == row.token)
-    update = sa.update(runs).where(same).values(**facts)
-    if connection.execute(update).rowcount != 1:
-        return False  # resumed in the meantime
-    connection.execute(sa.delete(points).where(points.c.run_id == row.run_id))
+def _settle(
+    connection: sa.Connection, tokens: dict[str, int], facts: dict[str, dict[str, Any]]
+) -> bool:
+    """State what the generation holds of runs and drop their points; False when one was resumed."""
+    if not _update(connection, tokens, facts):
+        return False
+    moved = sa.delete(points).where(points.c.run_id == sa.bindparam("moved"))
+    connection.execute(moved, [{"moved": name} for name in tokens])
     return True
+
+
+def _update(
+    connection: sa.Connection, tokens: dict[str, int], values: dict[str, dict[str, Any]]
+) -> bool:
+    """Update rows that still have the given tokens; False when a row has moved on."""
+    same = (runs.c.run_id == sa.bindparam("known_id")) & (runs.c.token == sa.bindparam("known"))
+    rows = [values[name] | {"known_id": name, "known": token} for name, token in tokens.items()]
+    if rows:
+        columns: dict[str, Any] = {name: sa.bindparam(name) for name in next(iter(values.values()))}
+        connection.execute(sa.update(runs).where(same).values(columns), rows)
+    # How many rows a statement with many parameters changed, not every driver counts.
+    now = connection.execute(sa.select(runs.c.run_id, runs.c.token)).all()
+    found = {run_id: token for run_id, token in now if run_id in tokens}
+    return found == tokens
 
 
 def add_change(
@@ -112,8 +131,10 @@ def add_change(
         result = AddResult(added, tuple(n for n in there if n not in changed), restated, grown)
         if not added and again is None:
             return None
-        new = take_runs(fresh, np.isin(run_names(fresh), added))
-        rows, updates = _new_rows(new), [] if again is None else _new_values(again)
+        new = fresh if len(added) == len(own) else take_runs(fresh, _among(fresh, added))
+        rows = _new_rows(new, own)
+        updates = {} if again is None else _new_values(again, digests(again))
+        tokens = {name: there[name].token for name in updates}
 
         def apply(connection: sa.Connection) -> bool:
             try:
@@ -121,7 +142,7 @@ def add_change(
                     connection.execute(sa.insert(runs), rows)
             except IntegrityError:
                 return False  # one of them was started in the meantime: look again
-            return all(_update(connection, there[row["run_id"]], row) for row in updates)
+            return _update(connection, tokens, updates)
 
         parts = [*_others(settled, changed), *([] if again is None else [again])]
         return Change(join_runs([*parts, *([new] if added else [])]), apply)
@@ -159,8 +180,9 @@ def _restated(
     """
     if settled is None or not names:
         return None, ()
-    stored = load_runs(settled, np.flatnonzero(np.isin(run_names(settled), names)))
-    order = [run_names(fresh).index(name) for name in run_names(stored)]
+    stored = load_runs(settled, np.flatnonzero(_among(settled, names)))
+    position = {name: i for i, name in enumerate(run_names(fresh))}
+    order = [position[name] for name in run_names(stored)]
     stated = take_runs(fresh, order)
     old, new = _records(stored), _records(stated)
     records = {name: grow(name, old[name], new[name]) for name in old}
@@ -187,27 +209,27 @@ def _records(ds: xr.Dataset) -> dict[str, Records]:
     }
 
 
-def _update(connection: sa.Connection, row: RunRow, values: dict[str, Any]) -> bool:
-    same = (runs.c.run_id == row.run_id) & (runs.c.token == row.token)
-    return connection.execute(sa.update(runs).where(same).values(**values)).rowcount == 1
+def _among(ds: xr.Dataset, names: Iterable[str]) -> NDArray[np.bool_]:
+    chosen = set(names)
+    return np.array([name in chosen for name in run_names(ds)], dtype=bool)
 
 
 def _others(settled: xr.Dataset | None, moved: tuple[str, ...] | list[str]) -> list[xr.Dataset]:
     if settled is None:
         return []
-    return [load_runs(settled, np.flatnonzero(~np.isin(run_names(settled), moved)))]
+    return [load_runs(settled, np.flatnonzero(~_among(settled, moved)))]
 
 
-def _new_rows(new: xr.Dataset) -> list[dict[str, Any]]:
+def _new_rows(new: xr.Dataset, marks: dict[str, str]) -> list[dict[str, Any]]:
     now = time.time()
     state = {"attempt": 0, "token": 0, "heartbeat": None, "created": now}
-    return [row | state for row in _new_values(new)]
+    return [row | state for row in _new_values(new, marks).values()]
 
 
-def _new_values(new: xr.Dataset) -> list[dict[str, Any]]:
-    facts, now = _facts(new), time.time()
-    return [
-        {
+def _new_values(new: xr.Dataset, marks: dict[str, str]) -> dict[str, dict[str, Any]]:
+    facts, now = _facts(new, marks), time.time()
+    return {
+        name: {
             "run_id": name,
             "family": str(family),
             "status": str(status),
@@ -217,11 +239,11 @@ def _new_values(new: xr.Dataset) -> list[dict[str, Any]]:
         for name, family, status in zip(
             facts, new["family"].to_numpy(), new["status"].to_numpy(), strict=True
         )
-    ]
+    }
 
 
-def _facts(ds: xr.Dataset) -> dict[str, dict[str, Any]]:
-    marks, progress = digests(ds), summaries(ds)
+def _facts(ds: xr.Dataset, marks: dict[str, str]) -> dict[str, dict[str, Any]]:
+    progress = summaries(ds)
     names = [n for n in coordinate_names(ds) if n not in ("run_id", "family", "status")]
     columns = {name: ds[name].to_numpy().tolist() for name in names}
     return {

@@ -15,17 +15,13 @@ from numpy.typing import NDArray
 
 from workbench.schema import (
     LOSSES,
-    Filter,
     concat_runs,
     conform,
     coordinate_names,
     make_runs,
-    matching,
     record_names,
     row_bounds,
     run_names,
-    select_runs,
-    take_runs,
 )
 from workbench.store.batches import Records, join, overlay, unpack
 from workbench.store.generation import load_runs, open_generation
@@ -58,29 +54,55 @@ class RunRow:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The registry at one moment; `tails` holds each run's live batches as (attempt, packed)."""
+    """The registry at one moment.
+
+    Parameters
+    ----------
+    revision, generation : int
+        Its counters.
+    rows : tuple of RunRow
+        The runs, in the order they came; only those that are not settled when no more was asked.
+    tails : dict of str to tuple of (attempt, packed)
+        Live batches of each run.
+    settled : frozenset of str
+        The runs that are all in the consolidated curves.
+    """
 
     revision: int
     generation: int
     rows: tuple[RunRow, ...]
     tails: dict[str, tuple[tuple[int, bytes], ...]]
+    settled: frozenset[str]
 
 
-def take_snapshot(registry: Registry) -> Snapshot:
-    """Read the registry, with all live points, in one transaction."""
+def take_snapshot(registry: Registry, *, unsettled_only: bool = False) -> Snapshot:
+    """Read the registry, with all live points, in one transaction.
+
+    Parameters
+    ----------
+    registry : Registry
+        To read.
+    unsettled_only : bool
+        Leave the rows of settled runs out: the consolidated curves say what they say.
+    """
     names = [runs.c[name] for name in RunRow.__dataclass_fields__]
     with registry.read() as connection:
         revision = value_of(connection, "revision")
         generation = value_of(connection, "generation")
-        rows = connection.execute(sa.select(*names).order_by(runs.c.created, runs.c.run_id)).all()
+        asked = sa.select(*names).order_by(runs.c.created, runs.c.run_id)
+        if unsettled_only:
+            asked = asked.where(~runs.c.settled)
+        rows = connection.execute(asked).all()
+        settled = connection.execute(sa.select(runs.c.run_id).where(runs.c.settled)).scalars()
+        complete = frozenset(settled.all())
         key = (points.c.run_id, points.c.attempt, points.c.sequence)
         batches = connection.execute(sa.select(*key, points.c.packed).order_by(*key)).all()
     tails = {
         run_id: tuple((batch.attempt, batch.packed) for batch in group)
         for run_id, group in groupby(batches, key=lambda batch: str(batch.run_id))
     }
-    known = tuple(RunRow(**row._mapping) for row in rows)
-    return Snapshot(revision, generation, known, tails)
+    known = tuple(RunRow(*row) for row in rows)
+    return Snapshot(revision, generation, known, tails, complete)
 
 
 def read_settled(root: Path, snapshot: Snapshot) -> xr.Dataset | None:
@@ -96,7 +118,8 @@ def live_records(
     Parameters
     ----------
     snapshot : Snapshot
-        The registry.
+        The registry. The tails that are read are taken out of it, so that a consolidation never
+        holds every point packed and unpacked at once.
     settled : Dataset (run, obs) or None
         Its opened generation.
     only : iterable of str, optional
@@ -111,7 +134,7 @@ def live_records(
     wanted &= set(only) if only is not None else wanted
     out = _consolidated(settled, wanted)
     for run_id in wanted & set(snapshot.tails):
-        for _, group in groupby(snapshot.tails[run_id], key=lambda batch: batch[0]):
+        for _, group in groupby(snapshot.tails.pop(run_id), key=lambda batch: batch[0]):
             attempt = join([unpack(packed) for _, packed in group])
             out[run_id] = overlay(out[run_id], attempt) if run_id in out else attempt
     return out
@@ -122,6 +145,8 @@ def _consolidated(settled: xr.Dataset | None, wanted: set[str]) -> dict[str, Rec
         return {}
     names = np.array(run_names(settled))
     chosen = np.flatnonzero(np.isin(names, list(wanted)) & (settled["row_size"].to_numpy() > 0))
+    if not len(chosen):
+        return {}
     loaded = load_runs(settled, chosen)
     bounds = row_bounds(loaded)
     return {
@@ -135,6 +160,13 @@ def _consolidated(settled: xr.Dataset | None, wanted: set[str]) -> dict[str, Rec
 
 def assemble(rows: Sequence[RunRow], records: dict[str, Records]) -> xr.Dataset | None:
     """Build schema runs from registry rows; runs without a finite loss yet are left out.
+
+    Parameters
+    ----------
+    rows : sequence of RunRow
+        The runs.
+    records : dict of str to dict of str to ndarray of shape (record,)
+        From `live_records`; the columns that are put end to end are taken out of it.
 
     Returns
     -------
@@ -157,7 +189,9 @@ def put_together(coords: dict[str, NDArray[np.generic]], parts: Sequence[Records
     """Build ragged runs from run coordinates and the records of each run in the same order."""
     sizes = [len(part["step"]) for part in parts]
     columns = {
-        name: np.concatenate([part.get(name, np.full(len(part["step"]), np.nan)) for part in parts])
+        name: np.concatenate(
+            [part.pop(name, np.full(n, np.nan)) for part, n in zip(parts, sizes, strict=True)]
+        )
         for name in dict.fromkeys(name for part in parts for name in part)
     }
     return make_runs(*_apart(coords, columns), row_size=sizes)
@@ -180,57 +214,6 @@ def _apart(
 def _has_loss(records: Records) -> bool:
     present = [records[loss] for loss in LOSSES if loss in records]
     return any(np.isfinite(values).any() for values in present)
-
-
-def select(
-    snapshot: Snapshot,
-    settled: xr.Dataset | None,
-    *,
-    where: Sequence[Filter | str],
-    statuses: tuple[str, ...] | None,
-) -> xr.Dataset:
-    """Return the runs that meet the filters, reading no other records than theirs.
-
-    Returns
-    -------
-    Dataset (run, obs)
-        Without runs when there are none and no filter asks for any.
-
-    Raises
-    ------
-    DataError
-        If no run meets `where`.
-    ArgumentError
-        If a filter names an unknown coordinate.
-    """
-    live = assemble(snapshot.rows, live_records(snapshot, settled))
-    complete = {row.run_id for row in snapshot.rows if row.settled}
-    heads, positions = [], np.empty(0, np.int64)
-    if settled is not None:
-        own = np.isin(run_names(settled), list(complete)) & (settled["row_size"].to_numpy() > 0)
-        positions = np.flatnonzero(own)
-        heads.append(_head(settled, positions))
-    if live is not None:
-        heads.append(_head(live, np.arange(live.sizes["run"])))
-    if not heads:
-        heads.append(empty_runs())
-    head = concat_runs(heads)
-    if where:
-        select_runs(head, where)
-    keep = matching(head, where)
-    if statuses is not None:
-        keep &= np.isin(head["status"].to_numpy().astype(str), statuses)
-    parts = []
-    if settled is not None and keep[: len(positions)].any():
-        parts.append(load_runs(settled, positions[keep[: len(positions)]]))
-    if live is not None and keep[len(positions) :].any():
-        parts.append(take_runs(live, keep[len(positions) :]))
-    return join_runs(parts)
-
-
-def _head(ds: xr.Dataset, positions: NDArray[np.int64]) -> xr.Dataset:
-    coords = {name: ds[name].to_numpy()[positions] for name in coordinate_names(ds)}
-    return make_runs(coords, {"step": np.empty(0)}, row_size=np.zeros(len(positions)))
 
 
 def join_runs(parts: Sequence[xr.Dataset]) -> xr.Dataset:

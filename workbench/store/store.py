@@ -17,10 +17,12 @@ from workbench.schema import STATUSES, Filter, add_history
 from workbench.store.attributes import clean_attributes
 from workbench.store.batches import unpack
 from workbench.store.check import find_problems
+from workbench.store.chosen import choose
 from workbench.store.consolidate import AddResult, add_change, consolidate_change
-from workbench.store.export import export_runs
+from workbench.store.export import Exported, complete_or_absent, export_runs
+from workbench.store.lazy import Chunks, lazy_runs
 from workbench.store.registry import Registry, bump, points, runs, value_of
-from workbench.store.snapshot import Snapshot, read_settled, select, take_snapshot
+from workbench.store.snapshot import Snapshot, read_settled, take_snapshot
 from workbench.store.table import run_table
 from workbench.store.writer import RunWriter, check_run_id
 from workbench.text import plural
@@ -112,13 +114,19 @@ class Store:
             ``run_id``, ``family``, ``status``, ``last_step``, ``n_records``, ``final_train_loss``,
             ``final_eval_loss`` (last finite values) [nats/token] and the hyper-parameters.
         """
-        return self._stable(lambda snapshot: run_table(snapshot, self._settled(snapshot)))
+
+        def read(snapshot: Snapshot) -> pd.DataFrame:
+            growing = not all(row.settled for row in snapshot.rows)
+            return run_table(snapshot, self._settled(snapshot) if growing else None)
+
+        return self._stable(read)
 
     def runs(
         self,
         *,
         where: Sequence[Filter | str] = (),
         status: str | Sequence[str] | None = None,
+        chunks: Chunks | None = None,
     ) -> xr.Dataset:
         """Return runs with all their records: consolidated ones and what is being written now.
 
@@ -131,18 +139,22 @@ class Store:
             ``NAME OP VALUE`` conditions on run coordinates, all of which must hold.
         status : str or sequence of str, optional
             Keep runs in these states only.
+        chunks : int or "auto", optional
+            Leave the records of consolidated runs on disk, as Dask arrays in blocks of about this
+            many records; blocks end where runs end. They can be computed until the store has
+            removed the curves they lie in: open it again after that.
 
         Returns
         -------
         Dataset (run, obs)
-            In the schema, in memory; without runs when there are none.
+            In the schema; in memory unless `chunks` is given; without runs when there are none.
 
         Raises
         ------
         DataError
             If no run meets `where`, or the store is damaged.
         ArgumentError
-            If a filter names an unknown coordinate, or a status is unknown.
+            If a filter names an unknown coordinate, a status is unknown, or `chunks` cannot be.
         """
         statuses = (status,) if isinstance(status, str) else status
         unknown = [s for s in statuses or () if s not in STATUSES]
@@ -152,14 +164,14 @@ class Store:
         wanted = None if statuses is None else tuple(statuses)
 
         def read(snapshot: Snapshot) -> xr.Dataset:
-            settled = self._settled(snapshot)
-            found = select(snapshot, settled, where=where, statuses=wanted)
+            chosen = choose(snapshot, self._settled(snapshot), where=where, statuses=wanted)
+            found = chosen.read() if chunks is None else lazy_runs(chosen, chunks)
             found.attrs["store_revision"] = snapshot.revision
             return add_history(
                 found, f"opened {plural(found.sizes['run'], 'run')} of {self.root.name!r}"
             )
 
-        return self._stable(read)
+        return self._stable(read, unsettled_only=True)
 
     def start_run(
         self,
@@ -282,8 +294,10 @@ class Store:
         """Verify everything the store holds; return the problems found, one sentence each."""
         return self._registry.problems() or self._stable(lambda now: find_problems(self.root, now))
 
-    def export(self, path: str | os.PathLike[str], *, where: Sequence[Filter | str] = ()) -> None:
-        """Write runs to a file, every record of them.
+    def export(
+        self, path: str | os.PathLike[str], *, where: Sequence[Filter | str] = ()
+    ) -> Exported:
+        """Write runs to a file, every record of them, a block of runs at a time.
 
         Parameters
         ----------
@@ -293,6 +307,11 @@ class Store:
         where : sequence of Filter or str
             Conditions as in `runs`.
 
+        Returns
+        -------
+        Exported
+            How many runs and records were written.
+
         Raises
         ------
         ArgumentError
@@ -300,16 +319,22 @@ class Store:
         DataError
             If there is no run to write.
         """
-        export_runs(self.runs(where=where), Path(path))
+        with complete_or_absent(Path(path)) as partial:
+
+            def write(snapshot: Snapshot) -> Exported:
+                settled = self._settled(snapshot)
+                return export_runs(choose(snapshot, settled, where=where, statuses=None), partial)
+
+            return self._stable(write, unsettled_only=True)
 
     def _settled(self, snapshot: Snapshot) -> xr.Dataset | None:
         return read_settled(self.root, snapshot)
 
-    def _stable(self, read: Callable[[Snapshot], _T]) -> _T:
+    def _stable(self, read: Callable[[Snapshot], _T], *, unsettled_only: bool = False) -> _T:
         # Generation g is removed only after g + 2 was published. Zarr reads a missing chunk as
         # fill values, so what was read counts only if g + 1 was the newest when reading ended.
         while True:
-            snapshot = take_snapshot(self._registry)
+            snapshot = take_snapshot(self._registry, unsettled_only=unsettled_only)
             failure: DataError | None = None
             try:
                 found = read(snapshot)

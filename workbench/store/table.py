@@ -57,6 +57,8 @@ def last_finite(values: np.ndarray | None) -> float | None:
     """Return the last finite value, None without one."""
     if values is None:
         return None
+    if len(values) and np.isfinite(values[-1]):
+        return float(values[-1])
     finite = np.flatnonzero(np.isfinite(values))
     return float(values[finite[-1]]) if len(finite) else None
 
