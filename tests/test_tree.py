@@ -31,3 +31,13 @@ def test_a_cube_that_cannot_be_built_says_why(tmp_path, make_family):
 def test_opening_nothing_is_an_argument_error(tmp_path):
     with pytest.raises(ArgumentError, match="There is no store"):
         wb.open(tmp_path / "none")
+
+
+def test_a_store_opens_as_it_was(tmp_path, make_family):
+    store = open_store(tmp_path / "s", create=True)
+    store.add_runs(make_family(records=20, sizes=(1e6, 2e6)))
+    store.add_runs(make_family(records=20))
+    before = wb.open(tmp_path / "s", at=1)
+    assert before["runs"].sizes["run"] == 6
+    assert before["cube"].sizes["model_size"] == 2
+    assert wb.open(tmp_path / "s")["runs"].sizes["run"] == 12

@@ -11,10 +11,13 @@ from workbench.curves import to_cube
 from workbench.errors import DataError
 from workbench.schema import LOSSES, LossName, run_names
 from workbench.store import Store, open_store
+from workbench.store.history import Moment
 from workbench.store.lazy import Chunks
 
 
-def open(path: str | os.PathLike[str], *, chunks: Chunks | None = None) -> xr.DataTree:
+def open(
+    path: str | os.PathLike[str], *, chunks: Chunks | None = None, at: Moment | None = None
+) -> xr.DataTree:
     """Open a store as a tree of three datasets.
 
     Parameters
@@ -24,6 +27,9 @@ def open(path: str | os.PathLike[str], *, chunks: Chunks | None = None) -> xr.Da
     chunks : int or "auto", optional
         Leave records on disk, as Dask arrays in blocks of about this many records; the loss of the
         cube is then a Dask array too, and nothing is read before it is asked for.
+    at : int, str or datetime, optional
+        Open an earlier state of the consolidated curves: a generation's number, a snapshot's
+        identifier, or a date and time (UTC without an offset). ``Store.history`` lists them.
 
     Returns
     -------
@@ -36,13 +42,13 @@ def open(path: str | os.PathLike[str], *, chunks: Chunks | None = None) -> xr.Da
     Raises
     ------
     ArgumentError
-        If there is no store.
+        If there is no store, or `at` is no moment.
     DataError
-        If it cannot be read.
+        If it cannot be read, or `at` is not kept.
     """
     store = open_store(path)
-    runs = store.runs(chunks=chunks)
-    loss = None if chunks is None else _loss_of(store, runs)
+    runs = store.runs(chunks=chunks, at=at)
+    loss = None if chunks is None else _loss_of(store, runs, at)
     try:
         cube = (
             to_cube(runs, loss=loss)
@@ -55,12 +61,12 @@ def open(path: str | os.PathLike[str], *, chunks: Chunks | None = None) -> xr.Da
     return xr.DataTree.from_dict(tree, name=Path(path).name)
 
 
-def _loss_of(store: Store, runs: xr.Dataset) -> LossName | None:
+def _loss_of(store: Store, runs: xr.Dataset, at: Moment | None) -> LossName | None:
     """Choose as `default_loss` does, by what the store knows of each run without its records."""
     present = [loss for loss in LOSSES if loss in runs.variables]
     if len(present) < 2:
         return None
-    table = store.table().set_index("run_id").loc[run_names(runs)]
+    table = store.table(at=at).set_index("run_id").loc[run_names(runs)]
     return next((n for n in present if table[f"final_{n}"].notna().all()), present[-1])
 
 

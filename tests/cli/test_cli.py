@@ -224,3 +224,25 @@ def test_public_ladder_end_to_end(call, shared_curves_path):
     assert 0.1 < data["supercollapse"]["beyond"] < 0.2
     with xr.open_dataset(path) as ds:
         assert data["n_runs"] == ds.sizes["run"]
+
+
+def test_an_earlier_state_is_listed_and_exported(call, store, family_file, make_family, tmp_path):
+    make_family(sizes=(16e6,)).to_netcdf(tmp_path / "more.nc", engine="netcdf4")
+    assert call("import", "more.nc", "--store", store)[0] == 0
+    counts = {}
+    for at in ("1", "2"):
+        code, out, err = call("runs", "--store", store, "--at", at, "--json")
+        assert code == 0, err
+        counts[at] = len(json.loads(out))
+    assert counts == {"1": 12, "2": 15}
+    assert call("export", "old.nc", "--store", store, "--at", "1")[0] == 0
+    with xr.open_dataset("old.nc", engine="netcdf4") as old:
+        assert old.sizes["run"] == 12
+    code, out, err = call("collapse", "--store", store, "--at", "1", "--json")
+    assert (code, json.loads(out)["n_runs"]) == (0, 12), err
+    code, _, err = call("runs", "--store", store, "--at", "9")
+    assert code == 1
+    assert "generation 1 to 2" in err
+    code, _, err = call("import", family_file, "--store", "t", "--curves", "file:///tmp/x")
+    assert code == 2
+    assert "lost up to 18 %" in err

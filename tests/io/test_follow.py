@@ -21,7 +21,7 @@ from workbench.io import FORMATS, ColumnMapping, follow_sources, import_sources
 from workbench.io.result import Format
 from workbench.io.runlog import RunLog, parsed
 from workbench.store import Recorder, open_store
-from workbench.store.generation import digests
+from workbench.store.digest import digests
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ from workbench.errors import ArgumentError, DataError
 from workbench.io import FORMATS, import_sources, read
 from workbench.schema import make_runs, run_names
 from workbench.store import open_store
-from workbench.store.generation import digests
+from workbench.store.digest import digests
 
 CURVE = "step,loss\n1,2.5\n2,1.25\n"
 

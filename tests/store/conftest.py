@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
+from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 import pytest
@@ -13,10 +15,99 @@ from workbench.schema import make_runs
 from workbench.store import open_store
 
 ROOT = Path(__file__).parents[2]
+BUCKET, REGION = "curves-of-tests", "us-east-1"
+
+
+class ObjectStore:
+    """The emulator as a process of its own; see emulator.py."""
+
+    def __init__(self, *arguments):
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("emulator.py")), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.endpoint = f"http://127.0.0.1:{json.loads(self._process.stdout.readline())}"
+
+    def say(self, command):
+        self._process.stdin.write(f"{command}\n")
+        self._process.stdin.flush()
+        assert self._process.stdout.readline() == "done\n"
+
+    def client(self):
+        import boto3
+        from botocore.config import Config
+
+        once = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
+        return boto3.client("s3", endpoint_url=self.endpoint, region_name=REGION, config=once)
+
+    def place(self, **options):
+        """Return a new place for curves."""
+        query = urlencode({"endpoint": self.endpoint, "region": REGION} | options)
+        return f"s3://{BUCKET}/{uuid.uuid4().hex}?{query}"
+
+    def objects(self, place, part=""):
+        """Return the keys of a place, of one kind of object (``chunks``, ``refs``, ...)."""
+        prefix = urlsplit(place).path.strip("/")
+        pages = self.client().get_paginator("list_objects_v2")
+        found = pages.paginate(Bucket=BUCKET, Prefix=f"{prefix}/{part}")
+        return [item["Key"] for page in found for item in page.get("Contents", [])]
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def aws_credentials():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("AWS_ACCESS_KEY_ID", "key-of-the-tests")
+        patched.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-the-tests")
+        yield
+
+
+@pytest.fixture(scope="session")
+def start_object_store(aws_credentials):
+    """Return a starter of S3 emulators with an empty bucket; skips where moto is missing."""
+    for name in ("moto", "boto3", "icechunk"):
+        pytest.importorskip(name, reason=f"curves on S3 are tested with {name}")
+    started = []
+
+    def start(*arguments):
+        started.append(ObjectStore(*arguments))
+        started[-1].client().create_bucket(Bucket=BUCKET)
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def object_store(start_object_store):
+    return start_object_store()
+
+
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.s3)])
+def curves(request):
+    """Where a new store keeps its curves: in its folder, or on the emulator."""
+    if request.param == "folder":
+        return None
+    return request.getfixturevalue("object_store").place()
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path, curves):
+    opened = open_store(tmp_path / "runs", create=True, curves=curves)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def folder_store(tmp_path):
     opened = open_store(tmp_path / "runs", create=True)
     yield opened
     opened.close()
@@ -26,10 +117,10 @@ def store(tmp_path):
 def start_process():
     """Return a starter of processes.py: the popen, whose `communicate` gives its JSON."""
 
-    def start(mode, path, *, rounds, seed=0):
+    def start(mode, path, *, rounds, seed=0, curves=None):
         command = [sys.executable, str(Path(__file__).with_name("processes.py")), mode]
         return subprocess.Popen(
-            [*command, os.fspath(path), str(rounds), str(seed)],
+            [*command, os.fspath(path), str(rounds), str(seed), *([curves] if curves else [])],
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -40,8 +131,8 @@ def start_process():
 
 @pytest.fixture
 def run_process(start_process):
-    def run(mode, path, *, rounds, seed=0):
-        with start_process(mode, path, rounds=rounds, seed=seed) as process:
+    def run(mode, path, *, rounds, seed=0, curves=None):
+        with start_process(mode, path, rounds=rounds, seed=seed, curves=curves) as process:
             out, _ = process.communicate(timeout=120)
         assert process.returncode == 0
         return json.loads(out)

@@ -1,4 +1,6 @@
-"""Processes for the tests to start, and to kill: ``python processes.py MODE STORE ROUNDS SEED``.
+"""Processes for the tests to start, and to kill.
+
+``python processes.py MODE STORE ROUNDS SEED [CURVES]``
 
 Everything is imported before the first fork, so that a kill falls into the work and not into an
 import. Each mode prints one JSON document: what was acknowledged.
@@ -90,14 +92,15 @@ def kill_consolidations(path, rounds, rng):
     return {"rounds": rounds, "finished": len(finished)}
 
 
-def write_together(path, rounds, rng):
+def write_together(path, rounds, rng, curves=None):
     children = []
     for run in range(8):
         child = os.fork()
         if child == 0:
             status = 1
             try:
-                writer = open_store(path, create=True).start_run(f"r{run}", family="f")
+                store = open_store(path, create=True, curves=curves)
+                writer = store.start_run(f"r{run}", family="f")
                 for step in range(rounds):
                     writer.append(step=step, train_loss=value(run, step))
                 writer.finish("done")
@@ -106,6 +109,33 @@ def write_together(path, rounds, rng):
                 os._exit(status)
         children.append(child)
     return {"exits": [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]}
+
+
+def consolidate_together(path, rounds, rng):
+    children = []
+    for process in range(4):
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                moved = 0
+                store = open_store(path)
+                for number in range(rounds):
+                    run = process * rounds + number
+                    writer = store.start_run(f"r{run}", family="f")
+                    writer.append(step=range(50), train_loss=[value(run, s) for s in range(50)])
+                    writer.finish("done")
+                    moved += store.consolidate()
+                os.write(writing, STEP.pack(moved))
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(writing)
+        children.append((child, reading))
+    exits = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child, _ in children]
+    moved = [STEP.unpack(os.read(reading, 8))[0] for _, reading in children]
+    return {"exits": exits, "moved": moved}
 
 
 def write_and_publish(path, rounds, rng):
@@ -121,5 +151,5 @@ def write_and_publish(path, rounds, rng):
 
 
 if __name__ == "__main__":
-    mode, path, rounds, seed = sys.argv[1:]
-    print(json.dumps(globals()[mode](path, int(rounds), random.Random(int(seed)))))
+    mode, path, rounds, seed, *curves = sys.argv[1:]
+    print(json.dumps(globals()[mode](path, int(rounds), random.Random(int(seed)), *curves)))

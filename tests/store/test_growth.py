@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from workbench.errors import DataError
 from workbench.schema import make_runs
-from workbench.store.generation import digests
+from workbench.store.digest import digests
 from workbench.store.growth import grow
 
 

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from workbench.schema import iter_runs
+from workbench.schema import iter_runs, run_names
 from workbench.store import open_store
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -23,8 +23,7 @@ def check_values(runs):
         np.testing.assert_array_equal(one["train_loss"].to_numpy(), expected)
 
 
-def test_killed_writers_lose_no_acknowledged_point(tmp_path, run_process):
-    store = open_store(tmp_path / "s", create=True)
+def test_killed_writers_lose_no_acknowledged_point(store, run_process):
     done = run_process("kill_writers", store.root, rounds=20)["acknowledged"]
     runs = open_store(store.root).runs()
     assert len(done) > 20
@@ -34,8 +33,7 @@ def test_killed_writers_lose_no_acknowledged_point(tmp_path, run_process):
     assert store.check() == ()
 
 
-def test_killed_recorders_keep_what_flush_returned_for(tmp_path, run_process):
-    store = open_store(tmp_path / "s", create=True)
+def test_killed_recorders_keep_what_flush_returned_for(store, run_process):
     done = run_process("kill_recorders", store.root, rounds=10)["acknowledged"]
     runs = store.runs()
     check_values(runs)
@@ -45,8 +43,7 @@ def test_killed_recorders_keep_what_flush_returned_for(tmp_path, run_process):
     assert store.check() == ()
 
 
-def test_killed_consolidations_leave_a_sound_store(tmp_path, run_process):
-    store = open_store(tmp_path / "s", create=True)
+def test_killed_consolidations_leave_a_sound_store(store, run_process):
     result = run_process("kill_consolidations", store.root, rounds=20)
     assert store.check() == ()
     runs = store.runs()
@@ -59,17 +56,31 @@ def test_killed_consolidations_leave_a_sound_store(tmp_path, run_process):
     assert result["finished"] < 20  # some were cut short, or this shows nothing
 
 
-def test_eight_writers_at_once_make_one_store(tmp_path, run_process):
-    assert run_process("write_together", tmp_path / "s", rounds=40)["exits"] == [0] * 8
-    store = open_store(tmp_path / "s")
+def test_eight_writers_at_once_make_one_store(tmp_path, curves, run_process):
+    result = run_process("write_together", tmp_path / "s", rounds=40, curves=curves)
+    assert result["exits"] == [0] * 8
+    store = open_store(tmp_path / "s", curves=curves)
     runs = store.runs(status="done")
     assert runs.sizes == {"run": 8, "obs": 8 * 40}
     check_values(runs)
     assert store.check() == ()
 
 
-def test_a_reader_sees_whole_curves_that_only_grow(tmp_path, start_process):
-    store = open_store(tmp_path / "s", create=True)
+def test_four_consolidators_at_once_lose_nothing_and_move_nothing_twice(store, run_process):
+    result = run_process("consolidate_together", store.root, rounds=8)
+    assert result["exits"] == [0] * 4
+    assert sum(result["moved"]) == 32  # each run was moved by one of them
+    runs = store.runs()
+    assert sorted(run_names(runs)) == sorted(f"r{number}" for number in range(32))
+    assert runs.sizes["obs"] == 32 * 50
+    check_values(runs)
+    assert store.check() == ()
+    numbers = [entry.generation for entry in store.history()]
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    assert store.history()[-1].n_runs == 32
+
+
+def test_a_reader_sees_whole_curves_that_only_grow(store, start_process):
     seen, revision, reads = 0, -1, 0
     with start_process("write_and_publish", store.root, rounds=6) as process:
         while process.poll() is None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from workbench.cli.app import app, emit, say
-from workbench.cli.options import AsJson, Selection, StorePath, store_path
+from workbench.cli.options import AsJson, PastSelection, StorePath, store_path
 from workbench.errors import ArgumentError
 from workbench.io import (
     FollowResult,
@@ -67,6 +67,10 @@ def import_(
     until_idle: Annotated[
         float | None, Parameter(help="With --follow: end after so many seconds without change.")
     ] = None,
+    curves: Annotated[
+        str | None,
+        Parameter(help="Where a new store keeps its curves: s3://bucket/prefix[?endpoint=URL]."),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Read logs into a store. All or nothing: a failed import changes nothing."""
@@ -75,6 +79,8 @@ def import_(
         raise ArgumentError(msg)
     mapping = NO_MAPPING if map is None else load_mapping(map)
     settings, path = parse_settings(set), store_path(store)
+    if curves is not None:
+        open_store(path, create=True, curves=curves).close()
     if follow:
         result = follow_sources(
             path,
@@ -138,10 +144,10 @@ def parse_settings(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 @app.command
-def runs(selection: Selection | None = None, *, json: AsJson = False) -> None:
+def runs(selection: PastSelection | None = None, *, json: AsJson = False) -> None:
     """List the runs of a store, planned and running ones too."""
-    chosen = selection or Selection()
-    table = chosen.open().table()
+    chosen = selection or PastSelection()
+    table = chosen.open().table(at=chosen.at)
     table["final_loss"] = table["final_eval_loss"].fillna(table["final_train_loss"])
     coordinates = xr.Dataset(
         {name: ("run", _column(table[name])) for name in map(str, table.columns)},
@@ -186,13 +192,13 @@ def _cell(name: str, value: Any) -> str:
 @app.command
 def export(
     target: Annotated[Path, Parameter(help=".nc, .zarr, .parquet, or a folder for CSV.")],
-    selection: Selection | None = None,
+    selection: PastSelection | None = None,
     *,
     json: AsJson = False,
 ) -> None:
     """Write the selected runs to a file, every record of them."""
-    chosen = selection or Selection()
-    written = chosen.open().export(target, where=chosen.where)
+    chosen = selection or PastSelection()
+    written = chosen.open().export(target, where=chosen.where, at=chosen.at)
     emit(
         {"target": os.fspath(target), "runs": written.runs, "records": written.records},
         f"Wrote {plural(written.runs, 'run')}, {plural(written.records, 'record')} to {target}.",

@@ -30,6 +30,14 @@ Where = Annotated[
     ),
 ]
 
+At = Annotated[
+    str | None,
+    Parameter(
+        name="--at",
+        help="Earlier state of the consolidated curves: generation, snapshot, or UTC date-time.",
+    ),
+]
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -45,9 +53,25 @@ class Selection:
 
     def runs(self) -> xr.Dataset:
         """Return the selected runs with their records; `DataError` when there are none."""
+        return self._selected(at=None)
+
+    def _selected(self, *, at: str | None) -> xr.Dataset:
         for text in self.where:
             parse_filter(text)
-        return select_runs(self.open().runs(where=self.where), ())
+        return select_runs(self.open().runs(where=self.where, at=at), ())
+
+
+# For verbs that have no --at of their own, such as the share of a run a prediction may see.
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PastSelection(Selection):
+    """Which runs of which store, now or at a moment before."""
+
+    at: At = None
+
+    def runs(self) -> xr.Dataset:
+        """Return the selected runs with their records; `DataError` when there are none."""
+        return self._selected(at=self.at)
 
 
 def store_path(given: str | None) -> str:

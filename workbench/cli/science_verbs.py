@@ -8,7 +8,7 @@ import numpy as np
 from cyclopts import Parameter
 
 from workbench.cli.app import app, emit
-from workbench.cli.options import AsJson, Selection
+from workbench.cli.options import AsJson, PastSelection
 from workbench.collapse import WINDOW_START, Offset, collapse_report, fit_offset
 from workbench.curves import POINTS, XAxis, on_progress
 from workbench.errors import ArgumentError
@@ -22,7 +22,7 @@ LossOption = Annotated[
 
 @app.command
 def collapse(
-    selection: Selection | None = None,
+    selection: PastSelection | None = None,
     *,
     loss: LossOption = None,
     offset: Annotated[str, Parameter(help="zero, fit, or a number in nats/token.")] = "fit",
@@ -36,7 +36,7 @@ def collapse(
 ) -> None:
     """Normalise the selected runs and say whether they are one curve."""
     report = collapse_report(
-        (selection or Selection()).runs(),
+        (selection or PastSelection()).runs(),
         loss=loss,
         offset=parse_offset(offset),
         x=x,
@@ -50,13 +50,13 @@ def collapse(
 @app.command
 def fit(
     law: Annotated[Literal["power"], Parameter(help="power: L = L0 + a·C^(−b).")],
-    selection: Selection | None = None,
+    selection: PastSelection | None = None,
     *,
     loss: LossOption = None,
     json: AsJson = False,
 ) -> None:
     """Fit a law to the selected runs, with intervals."""
-    runs = (selection or Selection()).runs()
+    runs = (selection or PastSelection()).runs()
     estimate = fit_offset(on_progress(runs, loss=loss))
     found = estimate.fit
     assert found is not None  # fit_offset always fits

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 
 from workbench.errors import DataError
 from workbench.schema import run_names
 from workbench.store.batches import unpack
-from workbench.store.generation import digests, load_runs
+from workbench.store.digest import digests
+from workbench.store.generation import load_runs
 from workbench.store.snapshot import RunRow, Snapshot, read_settled
+from workbench.store.tier import CurveTier, Generation
 
 
-def find_problems(root: Path, snapshot: Snapshot) -> tuple[str, ...]:
+def find_problems(
+    tier: CurveTier, snapshot: Snapshot, kept: Sequence[Generation]
+) -> tuple[str, ...]:
     """Return what is wrong with a store, one sentence per problem; empty when it is sound.
 
     Parameters
     ----------
-    root : Path
-        The store.
+    tier : CurveTier
+        Where its consolidated curves lie.
     snapshot : Snapshot
         Its registry at one moment.
+    kept : sequence of Generation
+        The generations it says are kept.
 
     Returns
     -------
     tuple of str
     """
     rows = {row.run_id: row for row in snapshot.rows}
-    return (*_tails(snapshot, rows), *_generation(root, snapshot, rows))
+    return (*_tails(snapshot, rows), *_generation(tier, snapshot, rows), *_past(tier, kept))
 
 
 def _tails(snapshot: Snapshot, rows: dict[str, RunRow]) -> list[str]:
@@ -51,10 +57,10 @@ def _tails(snapshot: Snapshot, rows: dict[str, RunRow]) -> list[str]:
     return problems
 
 
-def _generation(root: Path, snapshot: Snapshot, rows: dict[str, RunRow]) -> list[str]:
+def _generation(tier: CurveTier, snapshot: Snapshot, rows: dict[str, RunRow]) -> list[str]:
     expected = {run_id: row for run_id, row in rows.items() if row.digest is not None}
     try:
-        settled = read_settled(root, snapshot)
+        settled = read_settled(tier, snapshot)
         if settled is None:
             return [f"run {run_id!r} should be consolidated and is not." for run_id in expected]
         held = load_runs(settled, np.arange(settled.sizes["run"]))
@@ -76,3 +82,10 @@ def _generation(root: Path, snapshot: Snapshot, rows: dict[str, RunRow]) -> list
         if name in found and sizes[name] != row.n_records:
             problems.append(f"run {name!r} has {sizes[name]} records, expected {row.n_records}.")
     return problems
+
+
+def _past(tier: CurveTier, kept: Sequence[Generation]) -> tuple[str, ...]:
+    try:
+        return tier.problems(kept[:-1])  # the last one has been read
+    except DataError as error:
+        return (str(error),)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,8 @@ from workbench.schema import (
     take_runs,
 )
 from workbench.store.batches import Records
-from workbench.store.generation import digests, load_runs
+from workbench.store.digest import digests
+from workbench.store.generation import load_runs
 from workbench.store.growth import grow
 from workbench.store.publish import Change, publish
 from workbench.store.registry import Registry, points, runs
@@ -38,6 +38,7 @@ from workbench.store.snapshot import (
     read_settled,
 )
 from workbench.store.table import summaries
+from workbench.store.tier import CurveTier
 from workbench.store.writer import ENDS
 
 
@@ -55,13 +56,13 @@ class AddResult:
     grown: tuple[str, ...] = ()
 
 
-def consolidate_change(root: Path, registry: Registry) -> int:
+def consolidate_change(tier: CurveTier, registry: Registry) -> int:
     """Move the points of ended runs into a new generation; return the number of runs moved."""
     moved: list[str] = []
 
     def build(snapshot: Snapshot) -> Change | None:
         moved.clear()
-        settled = read_settled(root, snapshot)
+        settled = read_settled(tier, snapshot)
         ended = [row for row in snapshot.rows if not row.settled and row.status in ENDS]
         ids = [row.run_id for row in ended]
         fresh = assemble(ended, live_records(snapshot, settled, only=ids))
@@ -76,7 +77,7 @@ def consolidate_change(root: Path, registry: Registry) -> int:
 
         return Change(join_runs([*_others(settled, moved), fresh]), apply)
 
-    publish(root, registry, build)
+    publish(tier, registry, build)
     return len(moved)
 
 
@@ -107,7 +108,7 @@ def _update(
 
 
 def add_change(
-    root: Path, registry: Registry, given: xr.Dataset, *, family: str | None
+    tier: CurveTier, registry: Registry, given: xr.Dataset, *, family: str | None
 ) -> AddResult:
     """Add complete runs in one new generation; see ``Store.add_runs``."""
     fresh = conform(given, source="the import")
@@ -121,7 +122,7 @@ def add_change(
         there = {row.run_id: row for row in snapshot.rows if row.run_id in own}
         for row in there.values():
             _require_settled(row)
-        settled = read_settled(root, snapshot)
+        settled = read_settled(tier, snapshot)
         differing = [name for name, row in there.items() if row.digest != own[name]]
         marks = {name: there[name].digest for name in differing}
         again, grown = _restated(settled, fresh, differing, marks)
@@ -147,18 +148,18 @@ def add_change(
         parts = [*_others(settled, changed), *([] if again is None else [again])]
         return Change(join_runs([*parts, *([new] if added else [])]), apply)
 
-    _settle_first(root, registry, own)
-    publish(root, registry, build)
+    _settle_first(tier, registry, own)
+    publish(tier, registry, build)
     return result
 
 
-def _settle_first(root: Path, registry: Registry, own: dict[str, str]) -> None:
+def _settle_first(tier: CurveTier, registry: Registry, own: dict[str, str]) -> None:
     # An ended run has a digest to compare with once it is consolidated.
     ended = sa.select(runs.c.run_id).where(~runs.c.settled & runs.c.status.in_(ENDS))
     with registry.read() as connection:
         waiting = set(connection.execute(ended).scalars())
     if waiting & set(own):
-        consolidate_change(root, registry)
+        consolidate_change(tier, registry)
 
 
 def _require_settled(row: RunRow) -> None:

@@ -1,74 +1,66 @@
-"""Consolidated curves: one ragged Zarr v3 group per generation, written once and never changed."""
+"""Consolidated curves: one ragged Zarr v3 group per generation, written once and never changed.
+
+Zarr reads a chunk that is gone as fill values, and a codec may decompress a damaged one to other
+numbers. So every chunk is written with a checksum, none is left out for being empty, and a digest
+of everything but the records is kept beside them: what was lost or damaged is an error to whoever
+reads it.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import uuid
+import math
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import xarray as xr
+import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from workbench.errors import DataError
-from workbench.schema import (
-    coordinate_names,
-    make_runs,
-    record_names,
-    row_bounds,
-)
+from workbench.schema import coordinate_names, make_runs, record_names, row_bounds
+from workbench.store.object_errors import is_object_store_error, unreadable
 
 CHUNK = 262_144
 SHARD = 16 * CHUNK
 # Bytes of one significance side by side: half the time and two thirds of the size of zstd alone.
-_CODEC = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")
+_CODECS = (BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"), Crc32cCodec())
+_HEAD_CODECS = (ZstdCodec(), Crc32cCodec())
+_HEAD = "head_sha256"
 _ORDER = ("run_id", "seed", "model_size", "tau", "tpp", "schedule")
-_PROVENANCE = ("source", "source_sha256")
 _WANTED_SHARE = 0.2
 
 
-def generation_path(root: Path, number: int) -> Path:
-    """Return where generation `number` lies."""
-    return root / f"curves-{number}.zarr"
-
-
-def write_generation(root: Path, runs: xr.Dataset) -> Path:
-    """Write runs beside the generations, under a name no reader looks at, synced to disk.
+def write_curves(target: Any, runs: xr.Dataset) -> None:
+    """Write runs as one generation.
 
     Runs are sorted by (schedule, tpp, tau, model_size, seed), so that a selection is few slices.
 
     Parameters
     ----------
-    root : Path
-        The store.
+    target : path or Zarr store
+        Where nothing is yet.
     runs : Dataset (run, obs)
         Ragged runs that keep the schema.
-
-    Returns
-    -------
-    Path
-        To be renamed to ``generation_path`` when it is published.
     """
     order = np.lexsort([runs[name].to_numpy() for name in _ORDER if name in runs.variables])
     head = runs.drop_vars(record_names(runs)).isel(run=order)
     for name in coordinate_names(head):
         if not np.issubdtype(head[name].dtype, np.number):  # fixed-width text has no v3 spec
             head[name] = head[name].astype(object)
-    path = root / f"curves-{uuid.uuid4().hex}.partial"
-    for records in _blocks(runs, order):
-        if path.exists():
-            records.to_zarr(path, append_dim="obs", zarr_format=3, consolidated=False)
+    encoding = {str(name): {"compressors": _HEAD_CODECS} for name in head.variables}
+    encoding |= {name: _encoding(runs.sizes["obs"]) for name in record_names(runs)}
+    kept: Any = {"zarr_format": 3, "consolidated": False, "write_empty_chunks": True}
+    about = head.attrs | {_HEAD: _head(head, runs)}
+    for number, records in enumerate(_blocks(runs, order)):
+        if number:  # with all attributes: Xarray puts them in the place of those that are there
+            records.assign_attrs(about).to_zarr(target, append_dim="obs", **kept)
         else:
-            encoding = {name: _encoding(runs.sizes["obs"]) for name in record_names(runs)}
-            whole = head.assign(records)
-            whole.to_zarr(path, mode="w-", zarr_format=3, consolidated=False, encoding=encoding)
-    sync_tree(path)
-    return path
+            whole = head.assign(records).assign_attrs(about)
+            whole.to_zarr(target, mode="w-", encoding=encoding, **kept)
 
 
 def _blocks(runs: xr.Dataset, order: NDArray[np.int64]) -> Iterator[xr.Dataset]:
@@ -99,45 +91,93 @@ def _pieces(values: NDArray[np.generic], slices: list[slice]) -> NDArray[np.gene
     return np.concatenate([values[:0], *(values[each] for each in slices)])
 
 
-def _encoding(length: int) -> dict[str, object]:
-    layout: dict[str, object] = {"chunks": (min(CHUNK, max(1, length)),), "compressors": _CODEC}
+def _encoding(length: int) -> dict[str, Any]:
+    layout: dict[str, Any] = {"chunks": (min(CHUNK, max(1, length)),), "compressors": _CODECS}
     return layout | {"shards": (SHARD,)} if length > SHARD else layout
 
 
-def open_generation(root: Path, number: int) -> xr.Dataset:
-    """Open a generation: run coordinates in memory, records still on disk.
+def _head(head: xr.Dataset, records: xr.Dataset) -> str:
+    """Return a sha256 of everything about runs but their records: coordinates, names, types."""
+    content = hashlib.sha256()
+    for name in ("row_size", *sorted(coordinate_names(head))):
+        values = head[name].to_numpy()
+        content.update(f"{name}:{values.shape}\n".encode())
+        if np.issubdtype(values.dtype, np.number):
+            content.update(values.astype("<f8").tobytes())
+        else:
+            content.update("\0".join(map(str, values.tolist())).encode())
+    for name in sorted(record_names(records)):
+        column = records[name]
+        content.update(f"{name}:{column.dtype}:{column.shape}\n".encode())
+    return content.hexdigest()
+
+
+def open_curves(target: Any, *, place: str) -> xr.Dataset:
+    """Open a generation: run coordinates in memory, records still where they are.
+
+    Parameters
+    ----------
+    target : path or Zarr store
+        Of the generation.
+    place : str
+        What messages call it.
 
     Returns
     -------
     Dataset (run, obs)
+        With `place` in ``attrs["path"]``.
 
     Raises
     ------
     DataError
         If that generation is missing or damaged.
     """
-    path = generation_path(root, number).absolute()
-    with _readable(path):
+    with readable(place):
         # Undecoded: seconds since 1970 are numbers in the schema, not dates in nanoseconds.
         runs = xr.open_dataset(
-            path, engine="zarr", chunks=None, consolidated=False, cache=False, decode_times=False
+            target, engine="zarr", chunks=None, consolidated=False, cache=False, decode_times=False
         )
         for name in ("row_size", *coordinate_names(runs)):
             runs[name].load()
+        whole = _HEAD not in runs.attrs or (  # it was written before there was one
+            runs.attrs[_HEAD] == _head(runs, runs)
+            and all(_has_all_chunks(target, name) for name in record_names(runs))
+        )
+    if not whole:
+        msg = (
+            f"The consolidated curves {place} are damaged: a chunk is gone, or a run coordinate is "
+            "not what was written. Restore them from a copy, or read an earlier generation with "
+            "at=."
+        )
+        raise DataError(msg)
     total = int(runs["row_size"].to_numpy().sum())
     if total != runs.sizes["obs"]:
-        msg = f"The consolidated curves {path} hold {runs.sizes['obs']} records, expected {total}."
+        msg = f"The consolidated curves {place} hold {runs.sizes['obs']} records, expected {total}."
         raise DataError(msg)
-    return runs.assign_attrs(path=str(path))
+    return runs.assign_attrs(path=place)
+
+
+def _has_all_chunks(target: Any, name: str) -> bool:
+    """Tell whether every chunk of an array (obs) was stored; a shard counts as all it can hold."""
+    array = zarr.open_array(target, path=name, mode="r", zarr_format=3)
+    (chunk,) = array.chunks
+    (stored,) = array.shards or array.chunks
+    objects = math.ceil(array.size / stored)
+    return array.nchunks_initialized == objects * (stored // chunk)
 
 
 @contextmanager
-def _readable(path: Path | str) -> Iterator[None]:
+def readable(place: str) -> Iterator[None]:
+    """Turn what goes wrong while reading a generation into a `DataError` that names `place`."""
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # damaged metadata may fail in any way
+        if is_object_store_error(error):
+            raise DataError(unreadable(place, error)) from error
         msg = (
-            f"The consolidated curves {path} are missing or damaged: {error}. Restore the store "
+            f"The consolidated curves {place} are missing or damaged: {error}. Restore the store "
             "from a copy, or import its runs into a new one."
         )
         raise DataError(msg) from error
@@ -152,7 +192,7 @@ def load_runs(runs: xr.Dataset, positions: NDArray[np.int64]) -> xr.Dataset:
     Parameters
     ----------
     runs : Dataset (run, obs)
-        From `open_generation`.
+        From `open_curves`.
     positions : ndarray of int, shape (chosen,)
         Increasing.
 
@@ -191,7 +231,7 @@ def read_records(runs: xr.Dataset, positions: NDArray[np.int64], name: str) -> N
         slices = [(int(bounds[0]), int(bounds[-1]))]
     else:
         slices = _coalesce(starts, stops)
-    with _readable(runs.attrs["path"]):
+    with readable(runs.attrs["path"]):
         values = _cut(_gather(runs[name], slices), starts, stops, slices)
     if name == "step":
         _require_increasing_steps(values, np.diff(bounds)[filled], runs, filled)
@@ -247,100 +287,3 @@ def _cut(
     shift = offsets[np.searchsorted(begins, starts, side="right") - 1]
     first, last = (starts + shift).tolist(), (stops + shift).tolist()
     return _pieces(gathered, [*map(slice, first, last)])
-
-
-def digests(runs: xr.Dataset) -> dict[str, str]:
-    """Return a sha256 of what each run holds, the same whatever other runs lie beside it.
-
-    Where a curve came from is left out, so that a copied file is the same run; so is what was not
-    recorded (NaN, ""), because joining runs adds such columns.
-
-    Parameters
-    ----------
-    runs : Dataset (run, obs)
-        Ragged runs.
-
-    Returns
-    -------
-    dict of str to str
-    """
-    bounds = row_bounds(runs).tolist()
-    coords = {name: runs[name].to_numpy() for name in coordinate_names(runs)}
-    facts = {name: coords[name].tolist() for name in sorted(set(coords) - set(_PROVENANCE))}
-    records = {name: runs[name].to_numpy() for name in sorted(record_names(runs))}
-    out = {}
-    for i, run_id in enumerate(map(str, coords["run_id"])):
-        content = hashlib.sha256()
-        for name, known in facts.items():
-            text = _text_of(known[i])
-            if text not in ("nan", ""):
-                # `run_` is put before a name that another run logs as a column (`join_runs`).
-                content.update(f"{name.removeprefix('run_')}={text}\n".encode())
-        for name, column in records.items():
-            values = _canonical(column[bounds[i] : bounds[i + 1]])
-            if values is not None:
-                content.update(f"{name}:{len(values)}\n".encode())
-                content.update(values.data)
-        out[run_id] = content.hexdigest()
-    return out
-
-
-def _text_of(value: float | str) -> str:
-    # A number is the same number where another run made the coordinate a text (`join_runs`).
-    try:
-        return float(value).hex()
-    except ValueError:
-        return value if isinstance(value, str) else str(value)
-
-
-def _canonical(values: NDArray[np.generic]) -> NDArray[np.generic] | None:
-    """Return values whose bytes say what they are; None where nothing was recorded."""
-    if np.issubdtype(values.dtype, np.integer):
-        return np.ascontiguousarray(values, dtype="<i8")
-    # NaNs come in many bit patterns and zeros in two; files do not keep them apart reliably.
-    plain = values.astype("<f8") + 0.0
-    unknown = np.isnan(plain)
-    if unknown.all():
-        return None
-    plain[unknown] = np.nan
-    return plain
-
-
-def sync_tree(path: Path) -> None:
-    """Make a folder and everything in it durable."""
-    for folder, _, files in os.walk(path):
-        for name in files:
-            sync_path(Path(folder) / name)
-        sync_path(Path(folder))
-
-
-def sync_path(path: Path) -> None:
-    """Make a file, or the names in a folder, durable."""
-    if os.name != "posix" and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def point_to(root: Path, number: int) -> None:
-    """Replace ``CURRENT`` in one step by the name of generation `number`."""
-    fresh = root / f"CURRENT.{uuid.uuid4().hex}.partial"
-    fresh.write_text(f"{generation_path(root, number).name}\n", encoding="utf-8")
-    sync_path(fresh)
-    fresh.replace(root / "CURRENT")
-    sync_path(root)
-
-
-def remove_generations(root: Path, *, before: int) -> None:
-    """Remove the generations older than `before`; what cannot be removed stays for next time."""
-    for path in root.glob("curves-*.zarr"):
-        number = path.stem.removeprefix("curves-")
-        if number.isdecimal() and int(number) < before:
-            # Gone at once for a reader, who would take chunks that are missing for fill values.
-            leaving = root / f"curves-{uuid.uuid4().hex}.partial"
-            with suppress(OSError):
-                path.rename(leaving)
-            shutil.rmtree(leaving, ignore_errors=True)

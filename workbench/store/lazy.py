@@ -138,10 +138,10 @@ class _Column:
         first = int(np.searchsorted(bounds, start, side="right")) - 1
         last = int(np.searchsorted(bounds, stop, side="left"))
         values = read_records(self.runs, self.positions[first:last], self.name)
-        path = Path(self.runs.attrs["path"])
-        if not path.is_dir():  # what is read of a generation that is gone is fill values
+        folder = self.runs.attrs.get("folder")  # elsewhere reading what is gone fails by itself
+        if folder is not None and not Path(folder).is_dir():  # fill values were read
             msg = (
-                f"The curves {path} were replaced by newer ones and removed after they were "
+                f"The curves {folder} were replaced by newer ones and removed after they were "
                 "opened. Open the store again."
             )
             raise DataError(msg)

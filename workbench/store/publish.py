@@ -3,31 +3,22 @@
 The registry's transaction is the one moment of truth: it names the generation, settles its runs and
 drops the live points that went into it, all or nothing. Publishing is optimistic: whoever finds
 that another generation came first builds again on top of it, so a killed process leaves no lock.
-``CURRENT`` names the same generation for tools that read Zarr and not the registry.
 """
 
 from __future__ import annotations
 
-import shutil
-import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import sqlalchemy as sa
 import xarray as xr
 
-from workbench.store.generation import (
-    generation_path,
-    point_to,
-    remove_generations,
-    sync_path,
-    write_generation,
-)
+from workbench.errors import CollapseWarning, DataError
+from workbench.store.history import record
 from workbench.store.registry import Registry, bump, value_of
 from workbench.store.snapshot import Snapshot, take_snapshot
-
-_ABANDONED_SECONDS = 24 * 3600
+from workbench.store.tier import Aside, CurveTier, Generation
 
 
 @dataclass(frozen=True)
@@ -51,15 +42,17 @@ class _OvertakenError(Exception):
     """Another publication, or a resumed run, came first."""
 
 
-def publish(root: Path, registry: Registry, build: Callable[[Snapshot], Change | None]) -> bool:
+def publish(
+    tier: CurveTier, registry: Registry, build: Callable[[Snapshot], Change | None]
+) -> bool:
     """Build a change on the present state and publish it, again until no one came in between.
 
     Parameters
     ----------
-    root : Path
-        The store.
+    tier : CurveTier
+        Where the store keeps its consolidated curves.
     registry : Registry
-        Its registry.
+        The registry of the store.
     build : callable of Snapshot -> Change or None
         Computes the change; None when there is nothing to do.
 
@@ -73,38 +66,36 @@ def publish(root: Path, registry: Registry, build: Callable[[Snapshot], Change |
         change = build(snapshot)
         if change is None:
             return False
-        partial = write_generation(root, change.runs)
+        aside = tier.write(change.runs, snapshot.generation + 1)
         try:
-            number = _commit(root, registry, snapshot, change, partial)
+            kept = _commit(tier, registry, snapshot, change, aside)
         except _OvertakenError:
             continue
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        point_to(root, number)
-        _tidy(root, number)
+            tier.discard(aside)
+        _clear_up(tier, aside, kept)
         return True
 
 
 def _commit(
-    root: Path, registry: Registry, snapshot: Snapshot, change: Change, partial: Path
-) -> int:
+    tier: CurveTier, registry: Registry, snapshot: Snapshot, change: Change, aside: Aside
+) -> tuple[Generation, ...]:
     with registry.write(durable=True) as connection:
         if value_of(connection, "generation") != snapshot.generation:
             raise _OvertakenError
         if not change.apply(connection):
             raise _OvertakenError
         bump(connection, "revision")
-        number = bump(connection, "generation")
-        target = generation_path(root, number)
-        if target.exists():  # left by a process that was killed before it committed
-            shutil.rmtree(target)
-        partial.rename(target)
-        sync_path(root)
-        return number
+        bump(connection, "generation")
+        kept = record(connection, tier, aside, n_runs=change.runs.sizes["run"])
+        tier.publish(aside)
+        return kept
 
 
-def _tidy(root: Path, number: int) -> None:
-    remove_generations(root, before=number - 1)  # the last one stays for readers in the middle
-    for path in root.glob("*.partial"):
-        if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
+def _clear_up(tier: CurveTier, aside: Aside, kept: tuple[Generation, ...]) -> None:
+    try:
+        tier.announce(aside)
+        tier.tidy(kept)
+    except DataError as error:  # the generation is published; the next one does this again
+        msg = f"Generation {aside.number} is published, and clearing up after it failed: {error}"
+        warnings.warn(msg, CollapseWarning, stacklevel=2)

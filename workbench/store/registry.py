@@ -11,7 +11,7 @@ import os
 import time
 import uuid
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from sqlalchemy.exc import DatabaseError
 
 from workbench.errors import DataError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 60
 SYNC_SECONDS = 1.0
 
@@ -31,6 +31,21 @@ meta = sa.Table(
     metadata,
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
+)
+facts = sa.Table(
+    "facts",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+# The generations of consolidated curves that are kept; see ``workbench.store.tier.Generation``.
+generations = sa.Table(
+    "generations",
+    metadata,
+    sa.Column("generation", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("time", sa.Float, nullable=False),
+    sa.Column("n_runs", sa.BigInteger, nullable=False),
+    sa.Column("snapshot", sa.Text),
 )
 runs = sa.Table(
     "runs",
@@ -78,8 +93,16 @@ class Registry:
         sa.event.listen(self._engine, "begin", _begin)
 
     @classmethod
-    def create(cls, path: Path) -> Registry:
-        """Make an empty registry, or open the one another process made at the same moment."""
+    def create(cls, path: Path, stated: Mapping[str, str] | None = None) -> Registry:
+        """Make an empty registry, or open the one another process made at the same moment.
+
+        Parameters
+        ----------
+        path : Path
+            Its file.
+        stated : mapping of str to str, optional
+            Facts to write into it; see `fact_of`.
+        """
         partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
         fresh = cls(partial)
         with fresh._translated(), fresh._engine.connect() as connection:
@@ -89,6 +112,9 @@ class Registry:
             start = {"schema_version": SCHEMA_VERSION, "revision": 0, "generation": 0}
             rows = [{"key": key, "value": value} for key, value in start.items()]
             connection.execute(sa.insert(meta), rows)
+            if stated:
+                known = [{"key": key, "value": value} for key, value in stated.items()]
+                connection.execute(sa.insert(facts), known)
         fresh.close()
         try:
             os.link(partial, path)  # fails where the name is taken, unlike a rename
@@ -103,13 +129,14 @@ class Registry:
         """Open a registry; `DataError` when it is not one or comes from a newer version."""
         found = cls(path)
         try:
-            found._check_version()
+            found._bring_up_to_date()
         except DataError:
             found.close()
             raise
         return found
 
-    def _check_version(self) -> None:
+    def _bring_up_to_date(self) -> None:
+        """Migrate an older registry; `DataError` when it comes from a newer version."""
         with self.read() as connection:
             version = value_of(connection, "schema_version")
         if version > SCHEMA_VERSION:
@@ -119,6 +146,10 @@ class Registry:
                 "collapse-workbench. Nothing was changed."
             )
             raise DataError(msg)
+        if version < SCHEMA_VERSION:
+            with self.write(durable=True) as connection:
+                if value_of(connection, "schema_version") < SCHEMA_VERSION:
+                    _to_version_2(connection)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -193,6 +224,20 @@ class Registry:
             raise DataError(msg) from error
 
 
+def _to_version_2(connection: sa.Connection) -> None:
+    """Add the facts in text, and what is known of the generations."""
+    facts.create(connection)
+    generations.create(connection)
+    newest = value_of(connection, "generation")
+    if newest:  # when it was published is not known; it is from now on
+        held = sa.select(sa.func.count()).where(runs.c.digest.is_not(None))
+        count = connection.execute(held).scalar_one()
+        row = {"generation": newest, "time": time.time(), "n_runs": count, "snapshot": None}
+        connection.execute(sa.insert(generations), row)
+    two = sa.update(meta).where(meta.c.key == "schema_version").values(value=2)
+    connection.execute(two)
+
+
 def value_of(connection: sa.Connection, key: str) -> int:
     """Return one counter of the store: ``schema_version``, ``revision`` or ``generation``."""
     return int(connection.execute(sa.select(meta.c.value).where(meta.c.key == key)).scalar_one())
@@ -202,6 +247,11 @@ def bump(connection: sa.Connection, key: str) -> int:
     """Increase a counter by one and return its new value."""
     raised = sa.update(meta).where(meta.c.key == key).values(value=meta.c.value + 1)
     return int(connection.execute(raised.returning(meta.c.value)).scalar_one())
+
+
+def fact_of(connection: sa.Connection, key: str) -> str | None:
+    """Return a fact the store was made with, such as ``curves``; None where it was not stated."""
+    return connection.execute(sa.select(facts.c.value).where(facts.c.key == key)).scalar()
 
 
 def _own_transactions(dbapi_connection: object, _record: object) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,9 @@ from workbench.schema import (
     run_names,
 )
 from workbench.store.batches import Records, join, overlay, unpack
-from workbench.store.generation import load_runs, open_generation
-from workbench.store.registry import Registry, points, runs, value_of
+from workbench.store.generation import load_runs
+from workbench.store.registry import Registry, generations, points, runs, value_of
+from workbench.store.tier import CurveTier
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Snapshot:
     ----------
     revision, generation : int
         Its counters.
+    curves : str or None
+        The immutable snapshot that holds the generation, where its place has such a thing.
     rows : tuple of RunRow
         The runs, in the order they came; only those that are not settled when no more was asked.
     tails : dict of str to tuple of (attempt, packed)
@@ -70,6 +72,7 @@ class Snapshot:
 
     revision: int
     generation: int
+    curves: str | None
     rows: tuple[RunRow, ...]
     tails: dict[str, tuple[tuple[int, bytes], ...]]
     settled: frozenset[str]
@@ -89,6 +92,8 @@ def take_snapshot(registry: Registry, *, unsettled_only: bool = False) -> Snapsh
     with registry.read() as connection:
         revision = value_of(connection, "revision")
         generation = value_of(connection, "generation")
+        newest = sa.select(generations.c.snapshot).where(generations.c.generation == generation)
+        curves = connection.execute(newest).scalar()
         asked = sa.select(*names).order_by(runs.c.created, runs.c.run_id)
         if unsettled_only:
             asked = asked.where(~runs.c.settled)
@@ -102,12 +107,12 @@ def take_snapshot(registry: Registry, *, unsettled_only: bool = False) -> Snapsh
         for run_id, group in groupby(batches, key=lambda batch: str(batch.run_id))
     }
     known = tuple(RunRow(*row) for row in rows)
-    return Snapshot(revision, generation, known, tails, complete)
+    return Snapshot(revision, generation, curves, known, tails, complete)
 
 
-def read_settled(root: Path, snapshot: Snapshot) -> xr.Dataset | None:
-    """Open the consolidated runs of a snapshot, records on disk; None before the first ones."""
-    return open_generation(root, snapshot.generation) if snapshot.generation else None
+def read_settled(tier: CurveTier, snapshot: Snapshot) -> xr.Dataset | None:
+    """Open the consolidated runs of a snapshot, records unread; None before the first ones."""
+    return tier.open(snapshot.generation, snapshot.curves) if snapshot.generation else None
 
 
 def live_records(

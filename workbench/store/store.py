@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,10 +21,15 @@ from workbench.store.check import find_problems
 from workbench.store.chosen import choose
 from workbench.store.consolidate import AddResult, add_change, consolidate_change
 from workbench.store.export import Exported, complete_or_absent, export_runs
+from workbench.store.folder import FolderTier
+from workbench.store.history import Moment, find, past, recorded
 from workbench.store.lazy import Chunks, lazy_runs
-from workbench.store.registry import Registry, bump, points, runs, value_of
+from workbench.store.registry import Registry, bump, fact_of, points, runs, value_of
+from workbench.store.s3 import S3Tier
+from workbench.store.s3_place import new_place, parse_place
 from workbench.store.snapshot import Snapshot, read_settled, take_snapshot
 from workbench.store.table import run_table
+from workbench.store.tier import CurveTier, Generation
 from workbench.store.writer import RunWriter, check_run_id
 from workbench.text import plural
 
@@ -31,7 +37,9 @@ REGISTRY = "registry.sqlite"
 _T = TypeVar("_T")
 
 
-def open_store(path: str | os.PathLike[str], *, create: bool = False) -> Store:
+def open_store(
+    path: str | os.PathLike[str], *, create: bool = False, curves: str | None = None
+) -> Store:
     """Open the store in a folder.
 
     Parameters
@@ -40,6 +48,11 @@ def open_store(path: str | os.PathLike[str], *, create: bool = False) -> Store:
         Folder of the store.
     create : bool
         Make it when it is missing.
+    curves : str, optional
+        Where a new store keeps its consolidated curves instead of its folder:
+        ``s3://bucket/prefix``, with ``?endpoint=...&region=...&keep_days=30`` where needed. It is
+        written into the registry, so that later the path is enough. Credentials are those of the
+        AWS tools: from the environment or their configuration files.
 
     Returns
     -------
@@ -48,9 +61,10 @@ def open_store(path: str | os.PathLike[str], *, create: bool = False) -> Store:
     Raises
     ------
     ArgumentError
-        If there is no store, or `path` is an URL.
+        If there is no store, `path` is an URL, or the store has its curves elsewhere.
     DataError
-        If it is damaged, or was written by a newer version of the workbench.
+        If it is damaged, its curves cannot be reached, or it was written by a newer version of the
+        workbench.
     """
     text = os.fspath(path)
     if "://" in text:
@@ -59,9 +73,36 @@ def open_store(path: str | os.PathLike[str], *, create: bool = False) -> Store:
     root = Path(text)
     if not (root / REGISTRY).is_file():
         _may_create(root, create=create)
+        stated = _made(curves)
         root.mkdir(parents=True, exist_ok=True)
-        return Store(root, Registry.create(root / REGISTRY))
-    return Store(root, Registry.open(root / REGISTRY))
+        return _with_curves(root, Registry.create(root / REGISTRY, stated), curves)
+    return _with_curves(root, Registry.open(root / REGISTRY), curves)
+
+
+def _made(curves: str | None) -> dict[str, str]:
+    """Make the place of the curves of a new store; return what the registry states of it."""
+    if curves is None:
+        return {}
+    place = new_place(curves)
+    S3Tier(place).create()
+    return {"curves": place.recorded}
+
+
+def _with_curves(root: Path, registry: Registry, curves: str | None) -> Store:
+    with registry.read() as connection:
+        recorded_place = fact_of(connection, "curves")
+    place = parse_place(recorded_place) if recorded_place else None
+    elsewhere = curves is not None and (
+        place is None or replace(place, store="") != parse_place(curves)
+    )
+    if elsewhere:
+        registry.close()
+        msg = (
+            f"The store {str(root)!r} keeps its curves in {str(place or root)!r}, not where "
+            "curves= says. Leave curves= away; a store's curves stay where they are."
+        )
+        raise ArgumentError(msg)
+    return Store(root, registry, FolderTier(root) if place is None else S3Tier(place))
 
 
 def _may_create(root: Path, *, create: bool) -> None:
@@ -84,14 +125,24 @@ def _may_create(root: Path, *, create: bool) -> None:
 
 
 class Store:
-    """Runs in a folder: a registry with the live points, and consolidated curves beside it.
+    """Runs in a folder: a registry with the live points, and consolidated curves.
 
     Any number of processes on one machine may write and read it at once. Made by `open_store`.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+    registry : Registry
+        The registry.
+    curves : CurveTier, optional
+        Where the consolidated curves lie; by default in the folder.
     """
 
-    def __init__(self, root: Path, registry: Registry) -> None:
+    def __init__(self, root: Path, registry: Registry, curves: CurveTier | None = None) -> None:
         self.root = root
         self._registry = registry
+        self._curves = curves or FolderTier(root)
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"
@@ -105,8 +156,24 @@ class Store:
         with self._registry.read() as connection:
             return value_of(connection, "revision")
 
-    def table(self) -> pd.DataFrame:
+    def history(self) -> list[Generation]:
+        """Return the generations of consolidated curves that can still be read, oldest first.
+
+        Returns
+        -------
+        list of (generation, time, n_runs, snapshot)
+            In a folder the last two; on S3 those of the last ``keep_days`` and more.
+        """
+        with self._registry.read() as connection:
+            return list(recorded(connection))
+
+    def table(self, *, at: Moment | None = None) -> pd.DataFrame:
         """Return one row per run, planned ones too, in the order they came.
+
+        Parameters
+        ----------
+        at : int, str or datetime, optional
+            An earlier state of the consolidated curves, as for `runs`.
 
         Returns
         -------
@@ -114,6 +181,8 @@ class Store:
             ``run_id``, ``family``, ``status``, ``last_step``, ``n_records``, ``final_train_loss``,
             ``final_eval_loss`` (last finite values) [nats/token] and the hyper-parameters.
         """
+        if at is not None:
+            return self._past(at, run_table, summarised=True)
 
         def read(snapshot: Snapshot) -> pd.DataFrame:
             growing = not all(row.settled for row in snapshot.rows)
@@ -127,6 +196,7 @@ class Store:
         where: Sequence[Filter | str] = (),
         status: str | Sequence[str] | None = None,
         chunks: Chunks | None = None,
+        at: Moment | None = None,
     ) -> xr.Dataset:
         """Return runs with all their records: consolidated ones and what is being written now.
 
@@ -140,9 +210,13 @@ class Store:
         status : str or sequence of str, optional
             Keep runs in these states only.
         chunks : int or "auto", optional
-            Leave the records of consolidated runs on disk, as Dask arrays in blocks of about this
-            many records; blocks end where runs end. They can be computed until the store has
+            Leave the records of consolidated runs where they are, as Dask arrays in blocks of about
+            this many records; blocks end where runs end. They can be computed until the store has
             removed the curves they lie in: open it again after that.
+        at : int, str or datetime, optional
+            Read an earlier state of the consolidated curves instead, without what is live: a
+            generation's number, a snapshot's identifier, or a date and time (UTC without an
+            offset), which means the last generation published until then. See `history`.
 
         Returns
         -------
@@ -152,9 +226,10 @@ class Store:
         Raises
         ------
         DataError
-            If no run meets `where`, or the store is damaged.
+            If no run meets `where`, the store is damaged, or `at` is not kept.
         ArgumentError
-            If a filter names an unknown coordinate, a status is unknown, or `chunks` cannot be.
+            If a filter names an unknown coordinate, a status is unknown, `chunks` cannot be, or
+            `at` is no moment.
         """
         statuses = (status,) if isinstance(status, str) else status
         unknown = [s for s in statuses or () if s not in STATUSES]
@@ -163,15 +238,16 @@ class Store:
             raise ArgumentError(msg)
         wanted = None if statuses is None else tuple(statuses)
 
-        def read(snapshot: Snapshot) -> xr.Dataset:
-            chosen = choose(snapshot, self._settled(snapshot), where=where, statuses=wanted)
+        def read(snapshot: Snapshot, settled: xr.Dataset | None) -> xr.Dataset:
+            chosen = choose(snapshot, settled, where=where, statuses=wanted)
             found = chosen.read() if chunks is None else lazy_runs(chosen, chunks)
             found.attrs["store_revision"] = snapshot.revision
+            when = "" if at is None else f", generation {snapshot.generation}"
             return add_history(
-                found, f"opened {plural(found.sizes['run'], 'run')} of {self.root.name!r}"
+                found, f"opened {plural(found.sizes['run'], 'run')} of {self.root.name!r}{when}"
             )
 
-        return self._stable(read, unsettled_only=True)
+        return self._read(read, at=at)
 
     def start_run(
         self,
@@ -284,18 +360,24 @@ class Store:
         DataError
             If the data break the schema, or a run is there with other records; nothing is changed.
         """
-        return add_change(self.root, self._registry, runs, family=family)
+        return add_change(self._curves, self._registry, runs, family=family)
 
     def consolidate(self) -> int:
         """Move the points of ended runs into a new generation; return the number of runs moved."""
-        return consolidate_change(self.root, self._registry)
+        return consolidate_change(self._curves, self._registry)
 
     def check(self) -> tuple[str, ...]:
         """Verify everything the store holds; return the problems found, one sentence each."""
-        return self._registry.problems() or self._stable(lambda now: find_problems(self.root, now))
+        return self._registry.problems() or self._stable(
+            lambda now: find_problems(self._curves, now, self.history())
+        )
 
     def export(
-        self, path: str | os.PathLike[str], *, where: Sequence[Filter | str] = ()
+        self,
+        path: str | os.PathLike[str],
+        *,
+        where: Sequence[Filter | str] = (),
+        at: Moment | None = None,
     ) -> Exported:
         """Write runs to a file, every record of them, a block of runs at a time.
 
@@ -306,6 +388,8 @@ class Store:
             ``runs.csv`` and ``curves.csv``.
         where : sequence of Filter or str
             Conditions as in `runs`.
+        at : int, str or datetime, optional
+            An earlier state, as in `runs`.
 
         Returns
         -------
@@ -321,18 +405,22 @@ class Store:
         """
         with complete_or_absent(Path(path)) as partial:
 
-            def write(snapshot: Snapshot) -> Exported:
-                settled = self._settled(snapshot)
+            def write(snapshot: Snapshot, settled: xr.Dataset | None) -> Exported:
                 return export_runs(choose(snapshot, settled, where=where, statuses=None), partial)
 
-            return self._stable(write, unsettled_only=True)
+            return self._read(write, at=at)
+
+    def _read(self, read: Callable[[Snapshot, xr.Dataset | None], _T], *, at: Moment | None) -> _T:
+        if at is not None:
+            return self._past(at, read, summarised=False)
+        return self._stable(lambda now: read(now, self._settled(now)), unsettled_only=True)
 
     def _settled(self, snapshot: Snapshot) -> xr.Dataset | None:
-        return read_settled(self.root, snapshot)
+        return read_settled(self._curves, snapshot)
 
     def _stable(self, read: Callable[[Snapshot], _T], *, unsettled_only: bool = False) -> _T:
-        # Generation g is removed only after g + 2 was published. Zarr reads a missing chunk as
-        # fill values, so what was read counts only if g + 1 was the newest when reading ended.
+        # Generation g is removed only after g + 2 was published. In a folder Zarr reads a missing
+        # chunk as fill values, so what was read counts only if g + 1 was the newest at the end.
         while True:
             snapshot = take_snapshot(self._registry, unsettled_only=unsettled_only)
             failure: DataError | None = None
@@ -342,11 +430,37 @@ class Store:
                 failure = error
             with self._registry.read() as connection:
                 newest = value_of(connection, "generation")
-            if newest > snapshot.generation + 1:
+            overtaken = newest > snapshot.generation + 1
+            if overtaken and (failure is not None or not self._curves.loud):
                 continue
             if failure is not None:
                 raise failure
             return found
+
+    def _past(
+        self,
+        at: Moment,
+        read: Callable[[Snapshot, xr.Dataset], _T],
+        *,
+        summarised: bool,
+    ) -> _T:
+        entry = find(self.history(), at, place=str(self.root))
+        failure: DataError | None = None
+        try:
+            settled = self._curves.open(entry.generation, entry.snapshot)
+            found = read(past(entry, settled, summarised=summarised), settled)
+        except DataError as error:
+            failure = error
+        gone = entry not in self.history()
+        if gone and (failure is not None or not self._curves.loud):
+            msg = (
+                f"Generation {entry.generation} of {str(self.root)!r} was removed while it was "
+                "read. See Store.history() for those that are kept."
+            )
+            raise DataError(msg)
+        if failure is not None:
+            raise failure
+        return found
 
 
 def _state(connection: sa.Connection, run_id: str) -> sa.Row[Any, Any, Any] | None:

@@ -8,8 +8,8 @@ from workbench.errors import DataError
 from workbench.io import read
 from workbench.schema import make_runs, run_names
 from workbench.store import open_store
+from workbench.store.digest import digests
 from workbench.store.export import LAYOUT
-from workbench.store.generation import digests
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
