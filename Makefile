@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test setup check-python lint types chromium gallery clean help
+.PHONY: demo test setup check-python lint types chromium postgres gallery clean help
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ $(VENV)/.dev-installed: $(VENV)/.installed
 chromium: $(VENV)/.dev-installed
 	@$(BIN)/python tests/chromium.py
 
+postgres: $(VENV)/.dev-installed
+	@$(BIN)/python tests/postgres.py
+
 lint: $(VENV)/.dev-installed ## ruff on everything
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -38,7 +41,7 @@ lint: $(VENV)/.dev-installed ## ruff on everything
 types: $(VENV)/.dev-installed ## mypy strict on the package
 	@$(BIN)/mypy
 
-test: $(VENV)/.dev-installed chromium lint types ## run the whole suite
+test: $(VENV)/.dev-installed chromium postgres lint types ## run the whole suite
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 gallery: $(VENV)/.dev-installed chromium ## take the pictures under reports/gallery again

@@ -10,6 +10,7 @@ import xarray as xr
 from hypothesis import settings
 
 from tests.chromium import ARGUMENTS, find_chromium
+from tests.postgres import PostgresServer, find_postgres
 from workbench.schema import conform, make_runs
 
 settings.register_profile("shared-machine", deadline=None)  # times say little on a loaded machine
@@ -31,6 +32,39 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """Return one PostgreSQL server for all tests of a process."""
+    pytest.importorskip("psycopg")
+    programs = find_postgres()
+    if programs is None:
+        pytest.skip("no PostgreSQL on this machine; see tests/postgres.py")
+    server = PostgresServer(programs)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def new_address(request, tmp_path):
+    """Return a maker of addresses of stores that do not exist yet, one kind after the other."""
+    if request.param == "sqlite":
+        yield lambda name="runs": str(tmp_path / name)
+        return
+    server = request.getfixturevalue("postgres")
+    made = []
+
+    def make(name="runs"):
+        made.append(server.make_database())
+        return f"{server.url(made[-1])}?curves={tmp_path / name}"
+
+    yield make
+    for database in made:
+        server.drop_database(database)
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,7 @@ ONLY_IN = {
     "bokeh": {"views", "apps", "reports"},
     "panel_material_ui": {"views", "apps", "reports"},
     "sqlalchemy": {"store"},
+    "psycopg": {"store"},
     "papermill": {"reports"},
     "transformers": {"callbacks"},
     "lightning": {"callbacks"},
@@ -89,6 +90,8 @@ HEAVY = (
     "holoviews",
     "bokeh",
     "sqlalchemy",
+    "psycopg",
+    "icechunk",
     "transformers",
     "lightning",
 )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from workbench.text import percent, percent_two_digits, plain, plural, short_count
+from workbench.text import percent, percent_two_digits, plain, plural, short_count, without_password
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,19 @@ def test_json_gets_plain_values_only():
     value = plain({"a": np.array([1.0, np.nan]), "b": (np.int64(3), float("inf")), "c": None})
     assert value == {"a": [1.0, None], "b": [3, None], "c": None}
     assert type(value["b"][0]) is int
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("open postgresql://me:pw@host/db now", "open postgresql://me:***@host/db now"),
+        ("postgresql:/me:p/w@x@host/db", "postgresql:/me:***@host/db"),
+        ("host=h password=pw user=me", "host=h password=*** user=me"),
+        ("postgresql://host/db?password=pw&a=1", "postgresql://host/db?password=***&a=1"),
+        ("postgresql://me@host:5432/db", "postgresql://me@host:5432/db"),
+        ("http://127.0.0.1:5006/ and me@example.org", "http://127.0.0.1:5006/ and me@example.org"),
+        ("--set tokens_total=5", "--set tokens_total=5"),
+    ],
+)
+def test_passwords_of_urls_are_hidden(text, shown):
+    assert without_password(text) == shown

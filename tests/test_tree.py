@@ -16,6 +16,16 @@ def test_a_store_opens_as_runs_cube_and_fits(tmp_path, make_family):
     assert not tree["fits"].variables
 
 
+def test_a_store_anywhere_opens_under_its_name(new_address, make_family):
+    address = new_address("mine")
+    store = open_store(address, create=True)
+    store.add_runs(make_family(records=20))
+    tree = wb.open(address)
+    assert tree.name == store.name
+    assert tree["runs"].sizes["run"] == 12
+    store.close()
+
+
 def test_a_cube_that_cannot_be_built_says_why(tmp_path, make_family):
     family = make_family(records=20)
     family["seed"][:] = 0

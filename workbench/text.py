@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,18 @@ def short_count(value: float) -> str:
 def plural(count: int, noun: str) -> str:
     """Write ``1 run``, ``2 runs``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+_LOGIN = re.compile(r"(:/{1,2}[^\s:/?#@]*):[^\s?#]*@")
+_SECRET = re.compile(r"(password=)[^\s&'\"]+", re.IGNORECASE)
+
+
+def without_password(text: str) -> str:
+    """Replace the passwords of every URL in a text by ``***``, whether before the host or behind.
+
+    A password that holds ``/`` or ``@`` unescaped, which makes the URL wrong, is hidden as well.
+    """
+    return _SECRET.sub(r"\1***", _LOGIN.sub(r"\1:***@", text))
 
 
 def plain(value: Any) -> Any:

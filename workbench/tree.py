@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import xarray as xr
 
 from workbench.curves import to_cube
 from workbench.errors import DataError
 from workbench.schema import LOSSES, LossName, run_names
-from workbench.store import Store, open_store
+from workbench.store import Address, Store, open_store
 from workbench.store.history import Moment
 from workbench.store.lazy import Chunks
 
 
 def open(
-    path: str | os.PathLike[str], *, chunks: Chunks | None = None, at: Moment | None = None
+    path: str | os.PathLike[str] | Address,
+    *,
+    chunks: Chunks | None = None,
+    at: Moment | None = None,
 ) -> xr.DataTree:
     """Open a store as a tree of three datasets.
 
     Parameters
     ----------
-    path : path
-        Folder of the store.
+    path : path, str or Address
+        Folder or URL of the store.
     chunks : int or "auto", optional
         Leave records on disk, as Dask arrays in blocks of about this many records; the loss of the
         cube is then a Dask array too, and nothing is read before it is asked for.
@@ -58,7 +60,7 @@ def open(
     except DataError as error:
         cube = _empty(str(error))
     tree = {"runs": runs, "cube": cube, "fits": xr.Dataset()}
-    return xr.DataTree.from_dict(tree, name=Path(path).name)
+    return xr.DataTree.from_dict(tree, name=store.name.replace("/", "_"))
 
 
 def _loss_of(store: Store, runs: xr.Dataset, at: Moment | None) -> LossName | None:

@@ -12,6 +12,7 @@ import pytest
 from workbench.apps import start
 from workbench.errors import ArgumentError
 from workbench.store import open_store
+from workbench.views.explorer import Explorer
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The inplace keyword in DataFrame.reset_index:DeprecationWarning"
@@ -25,6 +26,24 @@ def store(tmp_path, make_family):
     return path
 
 
+def test_a_store_anywhere_is_served_with_its_health(new_address, make_family, monkeypatch):
+    address = new_address("team")
+    opened = open_store(address, create=True)
+    opened.add_runs(make_family(), family="made")
+    opened.start_run("gone", family="made")
+    monkeypatch.setattr("workbench.store.snapshot.LEASE_SECONDS", -1.0)
+    with start(address, port=0) as server:
+        health = json.loads(fetch(server.url + "health")[1])
+        assert (health["ok"], health["runs"], health["lost"]) == (True, 13, ["gone"])
+        status, page = fetch(server.url)
+        assert status == 200
+        assert "cannot be opened" not in page
+        assert "w%40rd" not in page
+    explorer = Explorer(opened)
+    assert explorer._title == opened.name
+    opened.close()
+
+
 def fetch(url):
     with urllib.request.urlopen(url, timeout=30) as answer:
         return answer.status, answer.read().decode()
@@ -33,7 +52,7 @@ def fetch(url):
 def test_page_and_health_answer_until_stopped(store):
     with start(store, port=0) as server:
         status, health = fetch(server.url + "health")
-        assert json.loads(health) == {"ok": True, "runs": 12, "revision": 1}
+        assert json.loads(health) == {"ok": True, "runs": 12, "revision": 1, "lost": []}
         assert status == 200
         status, page = fetch(server.url)
         assert status == 200

@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 from workbench.cli import run
+from workbench.store import open_store
 
 WORKBENCH = [sys.executable, "-c", "from workbench.cli import main; main()"]
 
@@ -38,29 +39,32 @@ def family_file(make_family, tmp_path):
 
 
 @pytest.fixture
-def store(call, family_file, tmp_path):
-    code, _, err = call("import", family_file, "--store", "s", "--family", "made")
+def store(call, family_file, new_address):
+    path = new_address("s")
+    code, _, err = call("import", family_file, "--store", path, "--family", "made")
     assert code == 0, err
-    return "s"
+    return path
 
 
 def one_paragraph(text: str) -> bool:
     return text.count("\n") == 1 and "Traceback" not in text
 
 
-def test_import_then_runs(call, family_file):
-    code, out, _ = call("import", family_file, "--store", "s", "--json")
+def test_import_then_runs(call, family_file, new_address):
+    path = new_address("s")
+    code, out, _ = call("import", family_file, "--store", path, "--json")
     data = json.loads(out)
     assert code == 0
     assert len(data["imported"]) == 12
     assert {"run_id", "records", "format"} <= set(data["imported"][0])
-    code, out, _ = call("runs", "--store", "s", "--json", "--where", "seed=1")
+    code, out, _ = call("runs", "--store", path, "--json", "--where", "seed=1")
     rows = json.loads(out)
     assert [row["seed"] for row in rows] == [1, 1, 1, 1]
     keys = "run_id family status model_size tau tpp schedule seed n_records last_step final_loss"
     assert set(keys.split()) <= set(rows[0])
-    code, out, _ = call("runs", "--store", "s")
+    code, out, _ = call("runs", "--store", path)
     assert "12 runs" in out
+    assert "lost" not in out
 
 
 def test_importing_twice_adds_nothing(call, store, family_file):
@@ -137,6 +141,55 @@ def test_check_says_ok(call, store):
     assert (code, json.loads(out)) == (0, {"ok": True, "problems": []})
 
 
+def test_check_repairs_when_asked(call, store):
+    root = open_store(store).root
+    (root / "CURRENT").write_text("curves-0.zarr\n")
+    assert json.loads(call("check", "--store", store, "--json")[1])["ok"] is True  # just published
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("workbench.store.check.UNDERWAY_SECONDS", -1.0)
+        code, out, _ = call("check", "--store", store, "--json")
+        said = "CURRENT does not name generation 1, which is the newest."
+        assert (code, json.loads(out)) == (1, {"ok": False, "problems": [said]})
+        code, out, _ = call("check", "--repair", "--store", store)
+        assert (code, out) == (0, "Repaired: CURRENT names generation 1.\nNo problem found.\n")
+        code, out, _ = call("check", "--repair", "--store", store, "--json")
+        assert (code, json.loads(out)) == (0, {"ok": True, "problems": [], "repaired": []})
+
+
+def test_a_lost_run_is_listed_as_lost(call, store, monkeypatch):
+    open_store(store).start_run("gone", family="made")
+    monkeypatch.setattr("workbench.store.snapshot.LEASE_SECONDS", -1.0)
+    _, out, _ = call("runs", "--store", store)
+    assert "lost" in out
+    assert out.endswith("13 runs; 1 lost: not heard of for 120 s\n")
+    _, out, _ = call("runs", "--store", store, "--json", "--where", "lost=1")
+    assert [(row["run_id"], row["status"]) for row in json.loads(out)] == [("gone", "running")]
+
+
+def test_no_verb_tells_the_password(call, postgres, family_file, tmp_path):
+    database = postgres.make_database()
+    url = f"{postgres.url(database)}?curves={tmp_path / 'c'}"
+    told = [
+        call("import", family_file, "--store", url),
+        call("import", url, "--store", "s"),
+        call("runs", "--store", url),
+        call("check", "--repair", "--store", url),
+        call("export", "out", "--store", url),
+        call("collapse", "--store", url.replace("curves=", "curves=/other"), "--json"),
+        call("runs", "--store", url.replace(database, "missing")),
+        call("runs", "--store", url.replace("tester:", "nobody:")),
+        call("runs", f"--stor={url}"),
+        call("runs", url),
+        call("train", "no-such-preset", "--store", url),
+        call("serve", "--store", url, "--address", "0.0.0.0"),
+    ]
+    assert [code for code, _, _ in told] == [0, 2, 0, 0, 0, 2, 1, 1, 2, 0, 2, 2]
+    for _, out, err in told:
+        assert "w%40rd" not in out + err
+        assert "w@rd" not in out + err
+    postgres.drop_database(database)
+
+
 @pytest.mark.parametrize(
     ("tokens", "code", "message"),
     [
@@ -159,9 +212,10 @@ def test_check_says_ok(call, store):
     ],
 )
 def test_bad_requests_fail_with_one_paragraph(call, store, tokens, code, message):
-    got, out, err = call(*tokens)
+    got, out, err = call(*(store if token == "s" else token for token in tokens))
     assert (got, out) == (code, "")
     assert message in err
+    assert "w%40rd" not in err
     assert one_paragraph(err), err
 
 

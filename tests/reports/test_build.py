@@ -229,3 +229,19 @@ def test_a_bad_argument_found_by_the_notebook_stays_a_bad_argument(store, publis
         build_report("collapse", store=store, out=published, where=["tua=1"], progress=False)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_a_report_on_a_server_does_not_hold_its_password(postgres, runs, tmp_path):
+    database = postgres.make_database()
+    url = postgres.url(database)
+    opened = open_store(url, create=True, curves=str(tmp_path / "curves"))
+    opened.add_runs(select_runs(runs, WHERE))
+    result = build_report("collapse", store=url, out=tmp_path / "out", progress=False)
+    for path in (result.html, result.manifest):
+        text = path.read_text(encoding="utf-8")
+        assert "w@rd" not in text
+        assert "w%40rd" not in text
+    store = json.loads(result.manifest.read_text(encoding="utf-8"))["data"]["store"]
+    assert store == postgres.url(database, password=None)
+    opened.close()
+    postgres.drop_database(database)

@@ -10,6 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from workbench.schema import make_runs
 from workbench.store import open_store
@@ -91,36 +92,80 @@ def object_store(start_object_store):
     return start_object_store()
 
 
-@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.s3)])
-def curves(request):
-    """Where a new store keeps its curves: in its folder, or on the emulator."""
-    if request.param == "folder":
-        return None
-    return request.getfixturevalue("object_store").place()
+def make_addresses(request, tmp_path, curves):
+    """Yield a maker of addresses of stores to be made, as the fixture's parameter says."""
+    if request.param == "local":
+        yield lambda name="runs": str(tmp_path / name)
+        return
+    server = request.getfixturevalue("postgres")
+    made = []
+
+    def make(name="runs"):
+        made.append(server.make_database())
+        return f"{server.url(made[-1])}?{urlencode({'curves': curves(name)})}"
+
+    yield make
+    for database in made:
+        server.drop_database(database)
+
+
+@pytest.fixture(params=["local", pytest.param("team", marks=pytest.mark.s3)])
+def new_address(request, tmp_path):
+    """Return a maker of addresses: all in a folder, or PostgreSQL with the curves on S3."""
+    place = None if request.param == "local" else request.getfixturevalue("object_store").place
+    yield from make_addresses(request, tmp_path, lambda _name: place())
 
 
 @pytest.fixture
-def store(tmp_path, curves):
-    opened = open_store(tmp_path / "runs", create=True, curves=curves)
+def store(new_address):
+    opened = open_store(new_address(), create=True)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=["local", "postgres"])
+def folder_address(request, tmp_path):
+    """Return a maker of addresses: either kind of registry, with the curves in a folder."""
+    yield from make_addresses(request, tmp_path, lambda name: tmp_path / f"curves-of-{name}")
+
+
+@pytest.fixture
+def folder_store(folder_address):
+    opened = open_store(folder_address(), create=True)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def folder_store(tmp_path):
+def local_store(tmp_path):
+    """Return a store that is one folder and nothing else."""
     opened = open_store(tmp_path / "runs", create=True)
     yield opened
     opened.close()
 
 
 @pytest.fixture
+def sql():
+    """Return a runner of one statement on a store's registry, past everything that guards it."""
+
+    def run(store, statement):
+        with store._registry.write() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.text("SET LOCAL search_path TO workbench"))
+            result = connection.execute(sa.text(statement))
+            return result.fetchall() if result.returns_rows else []
+
+    return run
+
+
+@pytest.fixture
 def start_process():
     """Return a starter of processes.py: the popen, whose `communicate` gives its JSON."""
 
-    def start(mode, path, *, rounds, seed=0, curves=None):
+    def start(mode, address, *, rounds, seed=0):
         command = [sys.executable, str(Path(__file__).with_name("processes.py")), mode]
         return subprocess.Popen(
-            [*command, os.fspath(path), str(rounds), str(seed), *([curves] if curves else [])],
+            [*command, os.fspath(address), str(rounds), str(seed)],
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -131,8 +176,8 @@ def start_process():
 
 @pytest.fixture
 def run_process(start_process):
-    def run(mode, path, *, rounds, seed=0, curves=None):
-        with start_process(mode, path, rounds=rounds, seed=seed, curves=curves) as process:
+    def run(mode, address, *, rounds, seed=0):
+        with start_process(mode, address, rounds=rounds, seed=seed) as process:
             out, _ = process.communicate(timeout=120)
         assert process.returncode == 0
         return json.loads(out)

@@ -8,17 +8,27 @@ import. Each mode prints one JSON document: what was acknowledged.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
+import select
 import signal
 import struct
 import sys
+import tempfile
 import time
+from pathlib import Path
 
+import numpy as np
 import zarr  # noqa: F401  (imported here so that children do not spend their life on it)
 
+from workbench.io import import_sources
+from workbench.schema import iter_runs
 from workbench.store import Recorder, open_store
+
+with contextlib.suppress(ImportError):
+    import psycopg  # noqa: F401
 
 STEP = struct.Struct("<q")
 
@@ -45,6 +55,11 @@ def killed_after(seconds, work):
         return [step for (step,) in STEP.iter_unpack(pipe.read())]
 
 
+def moment(rng, path, shortest, longest):
+    """Return when to kill [s]: a process that has to reach a server first lives longer."""
+    return rng.uniform(shortest, longest) * (3 if "://" in path else 1)
+
+
 def kill_writers(path, rounds, rng):
     acknowledged = [-1]
 
@@ -57,7 +72,7 @@ def kill_writers(path, rounds, rng):
             acknowledge(step)
 
     for _ in range(rounds):
-        acknowledged += killed_after(rng.uniform(0.005, 0.12), write)
+        acknowledged += killed_after(moment(rng, path, 0.005, 0.12), write)
     return {"acknowledged": acknowledged[1:]}
 
 
@@ -73,7 +88,7 @@ def kill_recorders(path, rounds, rng):
                     recorder.flush()
                     acknowledge(step)
 
-        acknowledged[attempt] = max(killed_after(rng.uniform(0.02, 0.12), record), default=-1)
+        acknowledged[attempt] = max(killed_after(moment(rng, path, 0.02, 0.12), record), default=-1)
     return {"acknowledged": acknowledged}
 
 
@@ -88,7 +103,7 @@ def kill_consolidations(path, rounds, rng):
         def consolidate(acknowledge):
             acknowledge(open_store(path).consolidate())
 
-        finished += killed_after(rng.uniform(0.01, 0.35), consolidate)
+        finished += killed_after(moment(rng, path, 0.01, 0.35), consolidate)
     return {"rounds": rounds, "finished": len(finished)}
 
 
@@ -148,6 +163,204 @@ def write_and_publish(path, rounds, rng):
                     recorder.flush()
         store.consolidate()
     return {"runs": rounds}
+
+
+# -- kills of every kind, with readers -----------------------------------------------------------
+
+POINTS, IMPORTED = 200, 4
+
+
+def kill_at_random(path, rounds, rng):
+    """Kill recorders, importers and consolidators in turn, `rounds` times, while others read.
+
+    After each kill the store is opened and checked, and what was acknowledged is looked up.
+    """
+    open_store(path, create=True).close()
+    readers = [Reader(path) for _ in range(2)]
+    book = Book(path)
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(rounds):
+            kind = (record_run, import_runs, consolidate_runs)[number % 3]
+            kind(book, number, rng, Path(folder))
+            book.audit()
+    reads = [reader.stop() for reader in readers]
+    book.finish()
+    return book.counts | {
+        "reads": sum(read["reads"] for read in reads),
+        "reading_failed": [text for read in reads for text in read["failed"]],
+        "lost": book.lost,
+        "unrepairable": book.unrepairable,
+    }
+
+
+class Book:
+    """What was acknowledged, and whether the store holds it."""
+
+    def __init__(self, path):
+        self.path = path
+        self.counts = dict.fromkeys(
+            (
+                "killed_recorders",
+                "killed_importers",
+                "killed_consolidators",
+                "survived",
+                "repaired",
+                "acknowledged_points",
+            ),
+            0,
+        )
+        self.steps = {}
+        self.lost, self.unrepairable = [], []
+        self.recorded = None
+
+    def killed(self, kind, *, finished):
+        self.counts["survived" if finished else f"killed_{kind}"] += 1
+
+    def acknowledge(self, run, last):
+        """Note that every step of `run` up to `last` was acknowledged."""
+        before = self.steps.get(run, -1)
+        self.steps[run] = max(before, last)
+        self.counts["acknowledged_points"] += max(0, last - before)
+
+    def audit(self):
+        store = open_store(self.path)
+        if store.check():
+            result = store.repair()
+            self.counts["repaired"] += len(result.repaired)
+            self.unrepairable += result.problems
+        self.compare(store)
+        store.close()
+
+    def compare(self, store):
+        runs = store.runs()
+        held = {}
+        for name, one in iter_runs(runs):
+            steps = one["step"].to_numpy()
+            run = int(name.removeprefix("r"))
+            if not np.array_equal(steps, np.arange(len(steps))):
+                self.lost.append(f"{name} has a gap, or a step twice.")
+            if not np.array_equal(one["train_loss"].to_numpy(), value(run, steps)):
+                self.lost.append(f"{name} holds values that were never written.")
+            held[run] = len(steps) - 1
+        for run, last in self.steps.items():
+            if held.get(run, -1) < last:
+                self.lost.append(f"r{run} ends at {held.get(run, -1)}, acknowledged was {last}.")
+
+    def finish(self):
+        store = open_store(self.path)
+        store.consolidate()
+        self.unrepairable += store.check()
+        self.compare(store)
+        store.close()
+
+
+def record_run(book, number, rng, folder):
+    """Record a run until killed; every other time resume the one that was killed before."""
+    resumed = book.recorded is not None and rng.random() < 0.5
+    run = book.recorded if resumed else 10 * number
+    book.recorded = run
+    first = max(0, book.steps.get(run, -1) - 20)  # a resumed run repeats some steps
+
+    def record(acknowledge):
+        recorder = Recorder(book.path, family="f", run_id=f"r{run}")
+        for step in range(first, first + 1_000_000):
+            recorder.log(step, train_loss=value(run, step))
+            if step % 50 == 49:
+                recorder.flush()
+                acknowledge(step)
+
+    done = killed_after(moment(rng, book.path, 0.02, 0.25), record)
+    book.killed("recorders", finished=False)
+    if done:
+        book.acknowledge(run, max(done))
+
+
+def import_runs(book, number, rng, folder):
+    """Import a log of some runs; killed or not, importing it again makes it whole."""
+    names = [10 * number + k for k in range(IMPORTED)]
+    log = folder / f"{number}.csv"
+    rows = (f"r{run},{step},{value(run, step)!r}\n" for run in names for step in range(POINTS))
+    log.write_text("run_id,step,train_loss\n" + "".join(rows), encoding="utf-8")
+
+    def read(acknowledge):
+        acknowledge(len(import_sources(book.path, [log]).imported))
+
+    done = killed_after(moment(rng, book.path, 0.01, 0.35), read)
+    book.killed("importers", finished=bool(done))
+    store = open_store(book.path)
+    there = set(store.table()["run_id"]) & {f"r{run}" for run in names}
+    if len(there) not in (0, IMPORTED) or (done and not there):
+        book.lost.append(f"import {number} left {len(there)} of {IMPORTED} runs.")
+    if rng.random() < 0.5 or done:
+        import_sources(store, [log])
+        for run in names:
+            book.acknowledge(run, POINTS - 1)
+    store.close()
+
+
+def consolidate_runs(book, number, rng, folder):
+    """End two runs and consolidate them."""
+    store = open_store(book.path)
+    for run in (10 * number, 10 * number + 1):
+        writer = store.start_run(f"r{run}", family="f")
+        writer.append(step=range(POINTS), train_loss=[value(run, step) for step in range(POINTS)])
+        writer.finish("done")
+        book.acknowledge(run, POINTS - 1)
+    store.close()
+
+    def consolidate(acknowledge):
+        acknowledge(open_store(book.path).consolidate())
+
+    done = killed_after(moment(rng, book.path, 0.01, 0.35), consolidate)
+    book.killed("consolidators", finished=bool(done))
+
+
+class Reader:
+    """A process that reads the whole store again and again, and looks at every value."""
+
+    def __init__(self, path):
+        self._stop, stopped = os.pipe()[::-1]
+        self._said, saying = os.pipe()
+        self._child = os.fork()
+        if self._child == 0:
+            os.close(self._stop)
+            try:
+                os.write(saying, json.dumps(_read_until(path, stopped)).encode())
+            finally:
+                os._exit(0)
+        os.close(stopped)
+        os.close(saying)
+
+    def stop(self):
+        os.write(self._stop, b".")  # other children hold this end too: closing it says nothing
+        os.close(self._stop)
+        with os.fdopen(self._said, "rb") as pipe:
+            said = pipe.read()
+        os.waitpid(self._child, 0)
+        return json.loads(said) if said else {"reads": 0, "failed": ["the reader died"]}
+
+
+def _read_until(path, stopped):
+    store, sizes, reads, failed = open_store(path), {}, 0, []
+    while not select.select([stopped], [], [], 0.05)[0] and len(failed) < 5:
+        try:
+            runs = store.runs()
+        except Exception as error:  # whatever it is, it is what a reader must not see
+            failed.append(f"{type(error).__name__}: {error}")
+            continue
+        reads += 1
+        for name, one in iter_runs(runs):
+            steps = one["step"].to_numpy()
+            run = int(name.removeprefix("r"))
+            whole = np.array_equal(steps, np.arange(len(steps)))
+            if not whole or not np.array_equal(one["train_loss"].to_numpy(), value(run, steps)):
+                failed.append(f"{name} was torn in read {reads}.")
+            if len(steps) < sizes.get(name, 0):
+                failed.append(f"{name} became shorter in read {reads}.")
+            sizes[name] = len(steps)
+        if sizes.keys() - set(map(str, runs["run_id"].to_numpy())):
+            failed.append(f"a run was gone in read {reads}.")
+    return {"reads": reads, "failed": failed[:5]}
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def test_a_generation_removed_while_it_is_read_is_an_error(folder_store, few_run
 
     def overtaken(*which):
         opened = read(*which)
-        open_store(store.root).add_runs(few_runs(1, prefix="new"))
+        open_store(store.address).add_runs(few_runs(1, prefix="new"))
         return opened
 
     monkeypatch.setattr(store._curves, "open", overtaken)
@@ -143,7 +143,7 @@ def test_a_registry_of_version_1_is_brought_up_to_date(folder_store, few_runs):
         "update meta set value = 1 where key = 'schema_version';"
     )
     old.close()
-    store = open_store(folder_store.root)
+    store = open_store(folder_store.address)
     assert [(entry.generation, entry.n_runs) for entry in store.history()] == [(1, 2)]
     assert store.runs(at=1).sizes["run"] == 2
     assert store.add_runs(few_runs(3)).added == ("r2",)

@@ -124,7 +124,7 @@ def test_a_chunk_damaged_on_disk_is_an_error_in_chunks_too(folder_sweep):
 
 
 def test_the_tree_opens_in_chunks(sweep):
-    tree = open_tree(sweep.root, chunks="auto")
+    tree = open_tree(sweep.address, chunks="auto")
     assert tree["runs"]["step"].chunks is not None
     assert tree["cube"]["loss"].chunks is not None
     xr.testing.assert_equal(tree["cube"].to_dataset().load(), to_cube(sweep.runs()))
@@ -133,7 +133,7 @@ def test_the_tree_opens_in_chunks(sweep):
 def test_the_tree_in_chunks_takes_the_loss_every_run_has(store, few_runs):
     runs = few_runs(2, total_steps=[40.0, 40.0])
     store.add_runs(runs.assign(eval_loss=("obs", [1.0] * 5 + [np.nan] * 5)))
-    assert open_tree(store.root, chunks="auto")["cube"]["loss"].attrs["loss"] == "train_loss"
+    assert open_tree(store.address, chunks="auto")["cube"]["loss"].attrs["loss"] == "train_loss"
     other = open_store(store.root.with_name("other"), create=True)
     other.add_runs(runs.assign(eval_loss=("obs", [1.0] * 10)))
     assert open_tree(other.root, chunks="auto")["cube"]["loss"].attrs["loss"] == "eval_loss"

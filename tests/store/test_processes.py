@@ -23,9 +23,11 @@ def check_values(runs):
         np.testing.assert_array_equal(one["train_loss"].to_numpy(), expected)
 
 
-def test_killed_writers_lose_no_acknowledged_point(store, run_process):
-    done = run_process("kill_writers", store.root, rounds=20)["acknowledged"]
-    runs = open_store(store.root).runs()
+def test_killed_writers_lose_no_acknowledged_point(new_address, run_process):
+    address = new_address()
+    store = open_store(address, create=True)
+    done = run_process("kill_writers", address, rounds=20)["acknowledged"]
+    runs = open_store(address).runs()
     assert len(done) > 20
     assert set(done) <= set(runs["step"].to_numpy().tolist())
     expected = value(0, runs["step"].to_numpy())
@@ -33,8 +35,10 @@ def test_killed_writers_lose_no_acknowledged_point(store, run_process):
     assert store.check() == ()
 
 
-def test_killed_recorders_keep_what_flush_returned_for(store, run_process):
-    done = run_process("kill_recorders", store.root, rounds=10)["acknowledged"]
+def test_killed_recorders_keep_what_flush_returned_for(new_address, run_process):
+    address = new_address()
+    store = open_store(address, create=True)
+    done = run_process("kill_recorders", address, rounds=10)["acknowledged"]
     runs = store.runs()
     check_values(runs)
     last = {name: int(one["step"].max()) for name, one in iter_runs(runs)}
@@ -43,8 +47,10 @@ def test_killed_recorders_keep_what_flush_returned_for(store, run_process):
     assert store.check() == ()
 
 
-def test_killed_consolidations_leave_a_sound_store(store, run_process):
-    result = run_process("kill_consolidations", store.root, rounds=20)
+def test_killed_consolidations_leave_a_sound_store(new_address, run_process):
+    address = new_address()
+    store = open_store(address, create=True)
+    result = run_process("kill_consolidations", address, rounds=20)
     assert store.check() == ()
     runs = store.runs()
     assert runs.sizes == {"run": 20, "obs": 20 * 200}
@@ -56,18 +62,20 @@ def test_killed_consolidations_leave_a_sound_store(store, run_process):
     assert result["finished"] < 20  # some were cut short, or this shows nothing
 
 
-def test_eight_writers_at_once_make_one_store(tmp_path, curves, run_process):
-    result = run_process("write_together", tmp_path / "s", rounds=40, curves=curves)
-    assert result["exits"] == [0] * 8
-    store = open_store(tmp_path / "s", curves=curves)
+def test_eight_writers_at_once_make_one_store(new_address, run_process):
+    address = new_address()
+    assert run_process("write_together", address, rounds=40)["exits"] == [0] * 8
+    store = open_store(address)
     runs = store.runs(status="done")
     assert runs.sizes == {"run": 8, "obs": 8 * 40}
     check_values(runs)
     assert store.check() == ()
 
 
-def test_four_consolidators_at_once_lose_nothing_and_move_nothing_twice(store, run_process):
-    result = run_process("consolidate_together", store.root, rounds=8)
+def test_four_consolidators_at_once_lose_nothing_and_move_nothing_twice(new_address, run_process):
+    address = new_address()
+    store = open_store(address, create=True)
+    result = run_process("consolidate_together", address, rounds=8)
     assert result["exits"] == [0] * 4
     assert sum(result["moved"]) == 32  # each run was moved by one of them
     runs = store.runs()
@@ -80,9 +88,11 @@ def test_four_consolidators_at_once_lose_nothing_and_move_nothing_twice(store, r
     assert store.history()[-1].n_runs == 32
 
 
-def test_a_reader_sees_whole_curves_that_only_grow(store, start_process):
+def test_a_reader_sees_whole_curves_that_only_grow(new_address, start_process):
+    address = new_address()
+    store = open_store(address, create=True)
     seen, revision, reads = 0, -1, 0
-    with start_process("write_and_publish", store.root, rounds=6) as process:
+    with start_process("write_and_publish", address, rounds=6) as process:
         while process.poll() is None:
             if store.revision() == revision:
                 continue
@@ -95,3 +105,13 @@ def test_a_reader_sees_whole_curves_that_only_grow(store, start_process):
     assert reads > 3
     assert store.runs().sizes == {"run": 6, "obs": 600}
     assert store.check() == ()
+
+
+def test_kills_of_every_kind_with_readers_lose_and_tear_nothing(new_address, run_process):
+    counts = run_process("kill_at_random", new_address(), rounds=9, seed=3)
+    killed = sum(count for name, count in counts.items() if name.startswith("killed_"))
+    assert killed + counts["survived"] == 9
+    assert killed > 3
+    assert counts["reads"] > 3
+    assert counts["acknowledged_points"] > 1000
+    assert counts["lost"] == counts["reading_failed"] == counts["unrepairable"] == []

@@ -47,12 +47,13 @@ def status_of(store, run_id):
     return store.table().set_index("run_id").loc[run_id, "status"]
 
 
-def test_three_lines_record_a_run(tmp_path):
-    with Recorder(tmp_path / "runs", family="mine", model_size=1e6, total_steps=3) as rec:
+def test_three_lines_record_a_run(new_address):
+    address = new_address()
+    with Recorder(address, family="mine", model_size=1e6, total_steps=3) as rec:
         for step in range(3):
             rec.log(step, train_loss=3.0 - step, tokens=step * 64)
         rec.log(2, eval_loss=1.25)
-    runs = open_store(tmp_path / "runs").runs()
+    runs = open_store(address).runs()
     assert runs["train_loss"].to_numpy().tolist() == [3.0, 2.0, 1.0]
     assert runs["eval_loss"].to_numpy()[2] == 1.25
     assert runs["status"].item() == "done"
@@ -233,7 +234,8 @@ def test_recording_imports_no_torch():
         assert run_python(code, Path(folder) / "s").stdout.strip() == "False"
 
 
-def test_a_store_that_goes_away_and_comes_back_costs_nothing(store, quick, tmp_path):
+def test_a_store_that_goes_away_and_comes_back_costs_nothing(local_store, quick, tmp_path):
+    store = local_store
     with Recorder(store, family="f", run_id="a") as rec:
         rec.log(0, train_loss=9.0)
         rec.flush()
@@ -257,7 +259,8 @@ def test_a_store_that_goes_away_and_comes_back_costs_nothing(store, quick, tmp_p
     assert rec.lost == 0
 
 
-def test_a_deleted_store_is_noticed(store):
+def test_a_deleted_store_is_noticed(local_store):
+    store = local_store
     import shutil
 
     rec = Recorder(store, family="f", run_id="a")
@@ -276,7 +279,8 @@ def test_a_deleted_store_is_noticed(store):
     assert len(again.table()) == 0
 
 
-def test_beyond_the_buffer_points_are_dropped_and_counted(store, monkeypatch, tmp_path):
+def test_beyond_the_buffer_points_are_dropped_and_counted(local_store, monkeypatch, tmp_path):
+    store = local_store
     monkeypatch.setattr(recorder, "BUFFER_POINTS", 10)
     monkeypatch.setattr(recorder, "FLUSH_SECONDS", 3600)
     rec = Recorder(store, family="f", run_id="a")
@@ -339,7 +343,8 @@ def test_a_full_disk_does_not_end_the_training(tmp_path):
         ("rec.close('failed')", "failed"),
     ],
 )
-def test_a_program_that_just_ends_loses_nothing(store, ending, status):
+def test_a_program_that_just_ends_loses_nothing(local_store, ending, status):
+    store = local_store
     code = (
         "import sys\nfrom workbench.store import Recorder\n"
         "rec = Recorder(sys.argv[1], family='f', run_id='a')\n"

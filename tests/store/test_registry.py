@@ -1,43 +1,25 @@
+"""What every registry promises, whichever database keeps it."""
+
 from __future__ import annotations
 
 import os
-import sqlite3
+import threading
 
 import pytest
 
 from workbench.errors import DataError
-from workbench.store import registry
-from workbench.store.registry import Registry, bump, value_of
-
-NORMAL, FULL = 1, 2
+from workbench.store import open_store
+from workbench.store.registry import bump, revision_of, shard_of, value_of
 
 
 @pytest.fixture
-def opened(tmp_path):
-    made = Registry.create(tmp_path / "registry.sqlite")
-    yield made
-    made.close()
+def opened(store):
+    return store._registry
 
 
-def level(opened, *, durable=False):
-    with opened.write(durable=durable) as connection:
-        return connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
-
-
-def test_disk_is_synced_at_most_once_a_second_unless_asked(opened, monkeypatch):
-    monkeypatch.setattr(registry, "SYNC_SECONDS", 1000.0)
-    assert level(opened) == FULL
-    assert [level(opened) for _ in range(3)] == [NORMAL] * 3
-    assert level(opened, durable=True) == FULL
-    assert level(opened) == NORMAL
-    monkeypatch.setattr(registry, "SYNC_SECONDS", 0.0)
-    assert level(opened) == FULL
-
-
-def test_the_file_is_in_wal_mode(opened):
-    connection = sqlite3.connect(opened.path)
-    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    connection.close()
+def revision(opened):
+    with opened.read() as connection:
+        return revision_of(connection)
 
 
 def test_an_error_in_a_transaction_undoes_it(opened):
@@ -48,50 +30,65 @@ def test_an_error_in_a_transaction_undoes_it(opened):
 
     with pytest.raises(KeyError):
         fail()
-    with opened.read() as connection:
-        assert value_of(connection, "revision") == 0
+    assert revision(opened) == 0
 
 
 def test_a_reader_keeps_its_moment_while_others_write(opened):
     with opened.read() as reading:
-        assert value_of(reading, "revision") == 0
+        assert revision_of(reading) == 0
         with opened.write() as writing:
-            bump(writing, "revision")
-        assert value_of(reading, "revision") == 0
-    with opened.read() as reading:
-        assert value_of(reading, "revision") == 1
+            bump(writing, shard_of("a"))
+        assert revision_of(reading) == 0
+    assert revision(opened) == 1
 
 
-def test_making_it_again_keeps_what_is_there(opened):
-    with opened.write() as connection:
-        bump(connection, "revision")
-    again = Registry.create(opened.path)
-    with again.read() as connection:
-        assert value_of(connection, "revision") == 1
-    again.close()
-    assert [path.name for path in opened.path.parent.glob("*.partial*")] == []
+def test_counters_raised_by_many_at_once_lose_no_step(opened):
+    def raise_both():
+        for _ in range(20):
+            with opened.write() as connection:
+                value_of(connection, "generation", lock=True)
+                bump(connection, "revision")
+                bump(connection, shard_of("a"))
+
+    threads = [threading.Thread(target=raise_both) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert revision(opened) == 160
 
 
-def test_a_long_foreign_lock_is_one_paragraph(opened, monkeypatch):
-    monkeypatch.setattr(registry, "BUSY_SECONDS", 0.05)
-    impatient = Registry.open(opened.path)
-    holder = sqlite3.connect(opened.path, isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    with pytest.raises(DataError, match="database is locked"):
-        level(impatient)
-    holder.execute("ROLLBACK")
-    holder.close()
-    assert level(impatient) == FULL
-    impatient.close()
+def test_a_run_that_is_ending_is_not_started_again(store):
+    writer = store.start_run("a", family="f")
+    other = open_store(store.address)
+    began, said = threading.Event(), []
+
+    def resume():
+        began.set()
+        try:
+            other.start_run("a", family="f")
+        except DataError as error:
+            said.append(str(error))
+
+    thread = threading.Thread(target=resume)
+    with store._registry.write() as connection:
+        writer._claim(connection, status="done")
+        thread.start()
+        began.wait()
+        thread.join(0.3)  # it can only wait for this transaction
+        assert thread.is_alive()
+    thread.join()
+    assert said == [
+        "Run 'a' is done; its curve cannot be added to. Use another run_id, or read it with "
+        "Store.runs()."
+    ]
+    other.close()
 
 
-@pytest.mark.filterwarnings(
-    "ignore:This process:DeprecationWarning"
-)  # the child only writes and exits
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # it only writes and exits
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_opens_connections_of_its_own(opened):
-    with opened.read() as connection:
-        value_of(connection, "revision")
+    assert revision(opened) == 0
     assert opened._live_engine().pool.checkedin() == 1
     child = os.fork()
     if child == 0:
@@ -100,9 +97,10 @@ def test_a_fork_opens_connections_of_its_own(opened):
             assert opened._live_engine().pool.checkedin() == 0  # none of the parent's
             with opened.write() as connection:
                 bump(connection, "revision")
+            opened.close()
             status = 0
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    with opened.read() as connection:
-        assert value_of(connection, "revision") == 1
+    assert opened._live_engine().pool.checkedin() == 1
+    assert revision(opened) == 1

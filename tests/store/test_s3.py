@@ -49,20 +49,20 @@ def repository(store):
 
 def with_keep(store, days):
     """Return the store as one whose generations are kept for so many days."""
-    again = open_store(store.root)
+    again = open_store(store.address.root)
     again._curves._where = replace(again._curves._where, keep_days=days)
     return again
 
 
 def test_the_path_is_enough_later_and_the_place_must_not_change(store, place, few_runs):
     store.add_runs(few_runs(2))
-    again = open_store(store.root)
+    again = open_store(store.address.root)
     assert again._curves.place == store._curves.place
     assert again.runs().sizes["run"] == 2
-    assert open_store(store.root, curves=place).runs().sizes["run"] == 2
+    assert open_store(store.address.root, curves=place).runs().sizes["run"] == 2
     with pytest.raises(ArgumentError, match="not where curves= says"):
-        open_store(store.root, curves="s3://bucket/elsewhere")
-    assert not list(store.root.glob("curves-*"))
+        open_store(store.address.root, curves="s3://bucket/elsewhere")
+    assert not list(store.address.root.glob("curves-*"))
 
 
 def test_a_place_belongs_to_one_store(store, place, few_runs, tmp_path):
@@ -96,7 +96,7 @@ def test_main_does_not_go_back(store, few_runs, monkeypatch):
     announce, late = store._curves.announce, []
     monkeypatch.setattr(store._curves, "announce", late.append)
     store.add_runs(few_runs(1, prefix="a"))
-    open_store(store.root).add_runs(few_runs(1, prefix="b"))
+    open_store(store.address.root).add_runs(few_runs(1, prefix="b"))
     (first,) = late
     announce(first)
     assert repository(store).lookup_branch("main") == store.history()[-1].snapshot
@@ -182,10 +182,10 @@ def test_a_missing_object_is_an_error(store, place, object_store, few_runs, part
         body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
         client.delete_object(Bucket=bucket, Key=key)
         with pytest.raises(DataError, match="cannot be read"):
-            open_store(store.root).runs()
-        assert open_store(store.root).check() != ()
+            open_store(store.address.root).runs()
+        assert open_store(store.address.root).check() != ()
         client.put_object(Bucket=bucket, Key=key, Body=body)
-    assert open_store(store.root).check() == ()
+    assert open_store(store.address.root).check() == ()
 
 
 def test_a_damaged_object_is_never_read_as_data(store, place, object_store, few_runs):
@@ -202,14 +202,14 @@ def test_a_damaged_object_is_never_read_as_data(store, place, object_store, few_
             bad = bad[: rng.integers(len(bad))] if number == 0 else bad
             client.put_object(Bucket=bucket, Key=key, Body=bytes(bad))
             try:
-                found = digests(open_store(store.root).runs())
+                found = digests(open_store(store.address.root).runs())
             except DataError:
                 errors += 1
             else:  # a bit that says nothing of the data
                 assert found == expected, (key, number)
         client.put_object(Bucket=bucket, Key=key, Body=body)
     assert errors > 40
-    assert open_store(store.root).check() == ()
+    assert open_store(store.address.root).check() == ()
 
 
 @pytest.mark.slow
@@ -222,7 +222,7 @@ def test_a_server_that_stops_while_publishing_loses_nothing(frail, few_runs, tak
     with pytest.raises(DataError, match="could not be written in s3://"):
         store.add_runs(few_runs(5, records=200))
     server.say("up")
-    assert digests(open_store(store.root).runs()) == before
+    assert digests(open_store(store.address.root).runs()) == before
     assert store.check() == ()
     assert len(store.add_runs(few_runs(5, records=200)).added) == 3
     assert store.check() == ()
@@ -251,7 +251,7 @@ def test_a_server_that_stops_after_the_commit_harms_nothing(frail, few_runs, mon
 def test_runs_are_recorded_while_the_server_is_down(frail):
     server, store = frail
     server.say("down")
-    writer = open_store(store.root).start_run("a", family="f")
+    writer = open_store(store.address.root).start_run("a", family="f")
     writer.append(step=[0, 1], train_loss=[2.0, 1.0])
     writer.finish()
     assert store.runs()["train_loss"].to_numpy().tolist() == [2.0, 1.0]
@@ -268,12 +268,12 @@ def test_no_credentials_in_registry_or_messages(store, place, few_runs, object_s
     store.add_runs(few_runs(1, records=200))  # fewer lie within a manifest
     store.close()
     secrets = [os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]]
-    registry = b"".join(path.read_bytes() for path in store.root.iterdir())
+    registry = b"".join(path.read_bytes() for path in store.address.root.iterdir())
     assert not any(secret.encode() in registry for secret in secrets)
     for key in object_store.objects(place, "chunks"):
         object_store.client().delete_object(Bucket=parse_place(place).bucket, Key=key)
     with pytest.raises(DataError) as caught:
-        open_store(store.root).runs()
+        open_store(store.address.root).runs()
     told = "".join(traceback.format_exception(caught.value))
     assert not any(secret in told for secret in secrets)
     assert "\n" not in str(caught.value)
@@ -295,6 +295,9 @@ def test_a_branch_deleted_by_hand_is_found(store, few_runs):
     (problem,) = store.check()
     assert "generation 1 (snapshot" in problem
     assert "has no branch" in problem
+    result = store.repair()
+    assert result == type(result)(("Generation 1 has a branch again.",), ())
+    assert store.runs(at=1).sizes["run"] == 1
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")

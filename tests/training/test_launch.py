@@ -15,6 +15,7 @@ from workbench.errors import ArgumentError, DataError
 from workbench.schema import iter_runs
 from workbench.store import open_store
 from workbench.training import load_spec, parse_spec, plan_family, train_family
+from workbench.training.worker import Assignment
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = {
@@ -265,3 +266,16 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_a_family_trains_into_a_store_on_a_server(postgres, tmp_path):
+    database = postgres.make_database()
+    address = f"{postgres.url(database)}?curves={tmp_path / 'curves'}"
+    result = train(address, processes=2)
+    assert {row["status"] for row in result.runs} == {"done"}
+    store = open_store(postgres.url(database))
+    assert store.check() == ()
+    assert store.runs().sizes["run"] == len(result.runs)
+    assert "w@rd" not in repr(Assignment(load_spec("smoke"), store.address, ()))
+    store.close()
+    postgres.drop_database(database)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 import panel as pn
 import panel_material_ui as pmui
 
 from workbench.errors import WorkbenchError
+from workbench.store import Address, open_store
 from workbench.views import cards
 from workbench.views.explorer import Explorer
 from workbench.views.theme import CARD_CSS, TEXT_CSS, THEME_CONFIG
 
 
-def explorer_page(store: str | Path) -> pmui.Page:
+def explorer_page(store: str | os.PathLike[str] | Address) -> pmui.Page:
     """Return a fresh page on a store; what cannot be opened is said on the page.
 
     Parameters
     ----------
-    store : str or Path
-        Folder of the store.
+    store : path, str or Address
+        Folder or URL of the store.
     """
     pn.extension("tabulator")
     try:
-        return Explorer(store, standalone=True).page()
+        return Explorer(open_store(store), standalone=True).page()
     except WorkbenchError as error:
         card = pn.pane.HTML(
             cards.error_html("The store cannot be opened", str(error)),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import secrets
 import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -20,7 +20,7 @@ from tornado.web import RequestHandler
 
 from workbench.apps.explorer import explorer_page
 from workbench.errors import ArgumentError, WorkbenchError
-from workbench.store import Store, open_store
+from workbench.store import Address, Store, open_store
 
 PORT = 5006
 _START_SECONDS = 60.0
@@ -103,7 +103,7 @@ class RunningServer:
     def _server(self, loop: IOLoop) -> Server:
         health = (r"/health", HealthHandler, {"store": self._store})
         server: Server = pn.io.server.get_server(
-            {"/": lambda: explorer_page(self._store.root)},
+            {"/": lambda: explorer_page(self._store.address)},
             port=self._port,
             address=self._address,
             loop=loop,
@@ -116,7 +116,11 @@ class RunningServer:
 
 
 class HealthHandler(RequestHandler):
-    """Answers ``/health``: JSON ``{"ok": true, "runs": n, "revision": r}``, 503 when not ok."""
+    """Answers ``/health``: JSON ``{"ok": true, "runs": n, "revision": r, "lost": [...]}``.
+
+    ``lost`` names the runs that say they are running and have not been heard of for a while. 503
+    when the store cannot be read.
+    """
 
     def initialize(self, store: Store) -> None:
         """Take the store to look at."""
@@ -125,10 +129,12 @@ class HealthHandler(RequestHandler):
     def get(self) -> None:
         """Count the runs."""
         try:
+            table = self._store.table()
             answer: dict[str, Any] = {
                 "ok": True,
-                "runs": len(self._store.table()),
+                "runs": len(table),
                 "revision": self._store.revision(),
+                "lost": table["run_id"][table["lost"]].tolist(),
             }
         except WorkbenchError as error:
             self.set_status(503)
@@ -137,7 +143,7 @@ class HealthHandler(RequestHandler):
 
 
 def start(
-    store: str | Path,
+    store: str | os.PathLike[str] | Address,
     *,
     port: int = PORT,
     address: str = "127.0.0.1",
@@ -149,8 +155,8 @@ def start(
 
     Parameters
     ----------
-    store : str or Path
-        Folder of the store.
+    store : path, str or Address
+        Folder or URL of the store.
     port : int
         Port to listen on; 0 takes a free one.
     address : str
@@ -188,7 +194,7 @@ def start(
 
 
 def serve(
-    store: str | Path,
+    store: str | os.PathLike[str] | Address,
     *,
     port: int = PORT,
     address: str = "127.0.0.1",

@@ -12,7 +12,7 @@ from transformers.trainer_callback import ExportableState
 
 from workbench.callbacks.guest import Guest, meanings, of_optimizer, weight_count
 from workbench.errors import CollapseWarning
-from workbench.store import Store
+from workbench.store import Store, to_address
 from workbench.store.recorder import status_after
 
 _OTHER_NAMES = {"num_input_tokens_seen": "tokens"}
@@ -78,9 +78,11 @@ class HFCallback(TrainerCallback, ExportableState):
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: the arguments of this callback, with the run's name."""
         store = self._guest.store
+        # Without a password: checkpoints are copied about. PGPASSWORD gives it when resuming.
+        address = store.address if isinstance(store, Store) else to_address(store)
         return {
             "args": {
-                "store": str(store.root if isinstance(store, Store) else os.fspath(store)),
+                "store": address.apart()[0],
                 "family": self._guest.family,
                 "run_id": self.run_id,
                 "sequence_length": self.sequence_length,

@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError
 
 from workbench import __version__
 from workbench.errors import WorkbenchError
-from workbench.text import plain
+from workbench.text import plain, without_password
 
 app = App(
     name="workbench",
@@ -57,7 +57,8 @@ def run(tokens: list[str]) -> int:
 def _fail(text: str, code: int, *, hint: str = "", debug: bool) -> int:
     if debug:
         raise
-    say(" ".join(part for part in (" ".join(text.split()), hint) if part))
+    said = without_password(" ".join(text.split()))
+    say(" ".join(part for part in (said, hint) if part))
     return code
 
 

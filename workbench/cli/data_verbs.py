@@ -28,7 +28,8 @@ from workbench.io.mapping import NO_MAPPING
 from workbench.io.missing import describe_missing
 from workbench.schema import matching
 from workbench.store import open_store
-from workbench.text import plural, short_count
+from workbench.store.snapshot import LEASE_SECONDS
+from workbench.text import plural, short_count, without_password
 
 _LEADING = (
     "run_id",
@@ -98,12 +99,12 @@ def import_(
     report = import_sources(
         path, sources, format=format, settings=settings, family=family, mapping=mapping
     )
-    lines = [f"Imported {plural(len(report.imported), 'run')} into {path}."]
+    lines = [f"Imported {plural(len(report.imported), 'run')} into {without_password(path)}."]
     emit(report_data(report), "\n".join([*lines, *report_lines(report)]), as_json=json)
 
 
 def _emit_followed(result: FollowResult, path: str, *, as_json: bool) -> None:
-    lines = [f"Followed {plural(len(result.runs), 'run')} into {path}."]
+    lines = [f"Followed {plural(len(result.runs), 'run')} into {without_password(path)}."]
     lines += [
         f"{run['run_id']}: {run['status']}, {plural(run['records'], 'record')}"
         for run in result.runs
@@ -145,7 +146,11 @@ def parse_settings(texts: tuple[str, ...]) -> dict[str, str]:
 
 @app.command
 def runs(selection: PastSelection | None = None, *, json: AsJson = False) -> None:
-    """List the runs of a store, planned and running ones too."""
+    """List the runs of a store, planned and running ones too.
+
+    A run that says it is running and has not been heard of for two minutes shows as lost; starting
+    it again takes it over.
+    """
     chosen = selection or PastSelection()
     table = chosen.open().table(at=chosen.at)
     table["final_loss"] = table["final_eval_loss"].fillna(table["final_train_loss"])
@@ -174,11 +179,14 @@ def _render(rows: list[dict[str, Any]]) -> str:
     shown = [name for name in _LEADING if name in rows[0]]
     table = Table(*shown, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(_cell(name, row[name]) for name in shown))
+        status = {"status": "lost"} if row["lost"] else {}
+        table.add_row(*(_cell(name, (row | status)[name]) for name in shown))
     console = Console(width=max(100, Console().width))
     with console.capture() as capture:
         console.print(table)
-    return f"{capture.get()}{plural(len(rows), 'run')}"
+    lost = sum(bool(row["lost"]) for row in rows)
+    note = f"; {lost} lost: not heard of for {LEASE_SECONDS:.0f} s" if lost else ""
+    return f"{capture.get()}{plural(len(rows), 'run')}{note}"
 
 
 def _cell(name: str, value: Any) -> str:
@@ -207,9 +215,22 @@ def export(
 
 
 @app.command
-def check(*, store: StorePath = None, json: AsJson = False) -> int:
+def check(
+    *,
+    store: StorePath = None,
+    repair: Annotated[
+        bool, Parameter(negative="", help="Repair what can be, never by dropping a point.")
+    ] = False,
+    json: AsJson = False,
+) -> int:
     """Verify a store: hashes, counts, increasing steps, orphaned points. Exit 1 on a problem."""
-    problems = open_store(store_path(store)).check()
-    human = "\n".join(problems) or "No problem found."
-    emit({"ok": not problems, "problems": list(problems)}, human, as_json=json)
+    opened = open_store(store_path(store))
+    done = opened.repair() if repair else None
+    problems = opened.check() if done is None else done.problems
+    data: dict[str, Any] = {"ok": not problems, "problems": list(problems)}
+    lines = list(problems) or ["No problem found."]
+    if done is not None:
+        data["repaired"] = list(done.repaired)
+        lines = [*(f"Repaired: {text}" for text in done.repaired), *lines]
+    emit(data, "\n".join(lines), as_json=json)
     return 1 if problems else 0

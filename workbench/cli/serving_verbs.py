@@ -15,7 +15,7 @@ from workbench.collapse import CollapseReport, collapse_report, largest_matched
 from workbench.datasets import load_quickstart
 from workbench.schema import select_runs, take_runs
 from workbench.store import open_store
-from workbench.text import plural
+from workbench.text import plural, without_password
 
 DEMO_STORE = "runs-demo"
 SHIPPED, FRESH = "quickstart", "trained-here"
@@ -43,7 +43,7 @@ def train(
     rows = [dict(row) for row in result.runs]
     human = (
         f"Trained {plural(len(rows), 'run')} of {result.family} in {result.seconds:.0f} s "
-        f"({result.run_steps_per_second:.0f} run-steps/s) into {path}."
+        f"({result.run_steps_per_second:.0f} run-steps/s) into {without_password(path)}."
     )
     data = {
         "family": result.family,
@@ -106,7 +106,7 @@ def demo(
         report = _matched_report(store, FRESH)
         data = {
             "address": server.url,
-            "store": store,
+            "store": without_password(store),
             "family": FRESH,
             "seconds": result.seconds,
             "collapse": report.to_dict(),

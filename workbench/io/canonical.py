@@ -9,7 +9,7 @@ from workbench.io.netcdf import open_netcdf
 from workbench.io.result import Parsed, Source
 from workbench.schema import check_version, conform
 from workbench.store import open_store
-from workbench.store.store import REGISTRY
+from workbench.store.places import REGISTRY
 
 _MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF")
 

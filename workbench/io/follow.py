@@ -31,7 +31,7 @@ from workbench.io.reading import (
 )
 from workbench.io.result import Format, ImportedRun, MappingReport, Source
 from workbench.schema import canonical_run_name, iter_runs
-from workbench.store import ENDS, EndStatus, Store, open_store
+from workbench.store import ENDS, EndStatus, Store, open_store, to_address
 
 INTERVAL_SECONDS = 2.0
 _READING_SHARE = 0.1
@@ -205,7 +205,7 @@ class _Follower:
         on_event: Callable[[FollowEvent], None],
     ) -> None:
         self._store = store if isinstance(store, Store) else None
-        self._path = store.root if isinstance(store, Store) else os.fspath(store)
+        self._path = store.address if isinstance(store, Store) else to_address(store)
         self._paths, self._options, self._tell = paths, options, on_event
         self._logs: dict[Path, _Log] = {}
         self._runs: dict[str, FollowedRun] = {}

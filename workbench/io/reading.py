@@ -37,7 +37,7 @@ from workbench.schema import (
 )
 from workbench.store import Store, open_store
 from workbench.store.snapshot import join_runs
-from workbench.text import plural
+from workbench.text import plural, without_password
 
 _HIDDEN_STORES = (".aim",)  # what a tool itself hides in the folder it works in
 NO_SETTINGS: Mapping[str, str] = {}
@@ -107,7 +107,8 @@ def existing(source: str | os.PathLike[str]) -> Path:
     """Return a source as a path; `ArgumentError` when there is nothing."""
     path = Path(source)
     if not path.exists():
-        msg = f"SOURCE {str(path)!r} does not exist. Give the path of a log file or folder."
+        named = without_password(str(path))
+        msg = f"SOURCE {named!r} does not exist. Give the path of a log file or folder."
         raise ArgumentError(msg)
     return path
 

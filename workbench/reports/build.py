@@ -22,7 +22,8 @@ from workbench.collapse import WINDOW_START, Offset
 from workbench.curves import POINTS, XAxis
 from workbench.errors import ArgumentError, DataError, WorkbenchError
 from workbench.schema import LossName, parse_filter
-from workbench.store import open_store
+from workbench.store import Address, open_store
+from workbench.store.address import to_address
 from workbench.text import plain
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class ReportResult:
 def build_report(
     name: ReportName,
     *,
-    store: str | os.PathLike[str],
+    store: str | os.PathLike[str] | Address,
     out: str | os.PathLike[str],
     where: Sequence[str] = (),
     offset: Offset = "fit",
@@ -75,8 +76,8 @@ def build_report(
     ----------
     name : {"collapse"}
         Which report.
-    store : path
-        Store with the runs.
+    store : path, str or Address
+        Folder or URL of the store with the runs; a password in it does not reach the report.
     out : path
         Folder for ``<name>.html`` and ``manifest.json``; made if need be. Both files appear
         complete or not at all.
@@ -99,8 +100,9 @@ def build_report(
         If the notebook fails on the data; names the notebook and the error of its cell.
     """
     _require_possible(name, store, out, where)
+    shown, password = to_address(store).apart()
     parameters = {
-        "store": os.fspath(store),
+        "store": shown,
         "where": list(where),
         "loss": loss,
         "offset": offset if isinstance(offset, str) else float(offset),
@@ -111,7 +113,8 @@ def build_report(
     }
     began, clock = datetime.now(UTC), time.perf_counter()
     source, title = REPORTS[name]
-    notebook, result = _run(name, source, parameters, progress)
+    secret = {} if password is None else {"PGPASSWORD": str(password)}
+    notebook, result = _run(name, source, parameters, progress, secret)
     page = _page(notebook, title)
     seconds = time.perf_counter() - clock
     manifest = {
@@ -130,7 +133,7 @@ def build_report(
 
 def _require_possible(
     name: str,
-    store: str | os.PathLike[str],
+    store: str | os.PathLike[str] | Address,
     out: str | os.PathLike[str],
     where: Sequence[str],
 ) -> None:
@@ -155,7 +158,11 @@ def _sha256(text: str) -> str:
 
 
 def _run(
-    name: str, source: str, parameters: Mapping[str, Any], progress: bool
+    name: str,
+    source: str,
+    parameters: Mapping[str, Any],
+    progress: bool,
+    secret: Mapping[str, str],
 ) -> tuple[NotebookNode, dict[str, Any]]:
     """Run the notebook with typed parameters; its errors come back as the workbench's own."""
     import jupytext
@@ -175,7 +182,7 @@ def _run(
                 language="python",
                 progress_bar=progress,
                 report_mode=True,
-                kernel_manager_class=this_interpreter(Path(scratch)),
+                kernel_manager_class=this_interpreter(Path(scratch), secret),
             )
         except PapermillExecutionError as error:
             raise _own_error(name, source, error.ename, error.evalue) from error

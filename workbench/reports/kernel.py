@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
 
-def this_interpreter(folder: Path) -> type[AsyncKernelManager]:
+def this_interpreter(folder: Path, environment: Mapping[str, str]) -> type[AsyncKernelManager]:
     """Return a kernel manager that starts this very Python.
 
     A kernel spec found by name may belong to another environment, so none is looked up.
@@ -21,6 +22,8 @@ def this_interpreter(folder: Path) -> type[AsyncKernelManager]:
     folder : Path
         Empty folder for the kernel's own files: what the user's IPython starts with stays out of
         a report. Keep its path short, as sockets go there.
+    environment : mapping of str to str
+        What the kernel has to know and the notebook must not show.
     """
     quiet = ["--HistoryManager.enabled=False", "--IPKernelApp.log_level=50"]
     arguments = [f"--ipython-dir={folder}", *quiet]
@@ -35,6 +38,6 @@ def this_interpreter(folder: Path) -> type[AsyncKernelManager]:
 
         @property
         def kernel_spec(self) -> KernelSpec:
-            return KernelSpec(resource_dir=RESOURCES, **spec)
+            return KernelSpec(resource_dir=RESOURCES, env=dict(environment), **spec)
 
     return ThisInterpreter

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from workbench.store.address import Address, to_address
 from workbench.store.consolidate import AddResult
 from workbench.store.recorder import Recorder
 from workbench.store.store import Store, open_store
 from workbench.store.writer import ENDS, EndStatus, RunWriter
 
-__all__ = ["ENDS", "AddResult", "EndStatus", "Recorder", "RunWriter", "Store", "open_store"]
+__all__ = [
+    "ENDS",
+    "AddResult",
+    "Address",
+    "EndStatus",
+    "Recorder",
+    "RunWriter",
+    "Store",
+    "open_store",
+    "to_address",
+]

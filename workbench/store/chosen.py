@@ -17,7 +17,6 @@ from workbench.schema import (
     matching,
     record_names,
     run_blocks,
-    run_names,
     select_runs,
     take_runs,
 )
@@ -129,8 +128,8 @@ def choose(
     positions = np.empty(0, np.int64)
     heads, sizes = [], [positions]
     if settled is not None:
-        known = np.array([name in snapshot.settled for name in run_names(settled)], dtype=bool)
-        positions = np.flatnonzero(known & (settled["row_size"].to_numpy() > 0))
+        growing = np.isin(settled["run_id"].to_numpy(), [*snapshot.unsettled])
+        positions = np.flatnonzero(~growing & (settled["row_size"].to_numpy() > 0))
         heads.append(_head(settled, positions))
         sizes.append(settled["row_size"].to_numpy()[positions])
     if live is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +26,7 @@ from workbench.store.digest import digests
 from workbench.store.generation import load_runs
 from workbench.store.growth import grow
 from workbench.store.publish import Change, publish
-from workbench.store.registry import Registry, points, runs
+from workbench.store.registry import Registry, clock, runs
 from workbench.store.snapshot import (
     RunRow,
     Snapshot,
@@ -69,11 +68,12 @@ def consolidate_change(tier: CurveTier, registry: Registry) -> int:
         if fresh is None:
             return None
         moved.extend(run_names(fresh))
-        facts = _facts(fresh, digests(fresh))
+        facts = facts_of(fresh, digests(fresh))
         tokens = {row.run_id: row.token for row in ended}
 
         def apply(connection: sa.Connection) -> bool:
-            return _settle(connection, {name: tokens[name] for name in moved}, facts)
+            known = {name: tokens[name] for name in moved}
+            return _settle(connection, known, facts, snapshot.generation + 1)
 
         return Change(join_runs([*_others(settled, moved), fresh]), apply)
 
@@ -82,14 +82,16 @@ def consolidate_change(tier: CurveTier, registry: Registry) -> int:
 
 
 def _settle(
-    connection: sa.Connection, tokens: dict[str, int], facts: dict[str, dict[str, Any]]
+    connection: sa.Connection,
+    tokens: dict[str, int],
+    facts: dict[str, dict[str, Any]],
+    generation: int,
 ) -> bool:
-    """State what the generation holds of runs and drop their points; False when one was resumed."""
-    if not _update(connection, tokens, facts):
-        return False
-    moved = sa.delete(points).where(points.c.run_id == sa.bindparam("moved"))
-    connection.execute(moved, [{"moved": name} for name in tokens])
-    return True
+    """State what the generation holds of runs that it took in; False when one was resumed.
+
+    Their points stay until a later one is published; see ``registry.drop_folded``.
+    """
+    return _update(connection, tokens, {n: facts[n] | {"folded": generation} for n in tokens})
 
 
 def _update(
@@ -100,6 +102,7 @@ def _update(
     rows = [values[name] | {"known_id": name, "known": token} for name, token in tokens.items()]
     if rows:
         columns: dict[str, Any] = {name: sa.bindparam(name) for name in next(iter(values.values()))}
+        columns |= _now("updated")
         connection.execute(sa.update(runs).where(same).values(columns), rows)
     # How many rows a statement with many parameters changed, not every driver counts.
     now = connection.execute(sa.select(runs.c.run_id, runs.c.token)).all()
@@ -127,20 +130,24 @@ def add_change(
         marks = {name: there[name].digest for name in differing}
         again, grown = _restated(settled, fresh, differing, marks)
         changed = () if again is None else tuple(run_names(again))
-        added = tuple(name for name in own if name not in there)
+        held = set() if settled is None else {*run_names(settled)}
+        lost = {name for name, row in there.items() if row.digest == own[name] and name not in held}
+        added = tuple(name for name in own if name not in there or name in lost)
+        same = tuple(name for name in there if name not in {*changed, *lost})
         restated = tuple(name for name in changed if name not in grown)
-        result = AddResult(added, tuple(n for n in there if n not in changed), restated, grown)
+        result = AddResult(added, same, restated, grown)
         if not added and again is None:
             return None
         new = fresh if len(added) == len(own) else take_runs(fresh, _among(fresh, added))
-        rows = _new_rows(new, own)
-        updates = {} if again is None else _new_values(again, digests(again))
+        rows = [row for row in rows_of(new, own) if row["run_id"] not in there]
+        updates = {n: v for n, v in _new_values(new, own).items() if n in lost}
+        updates |= {} if again is None else _new_values(again, digests(again))
         tokens = {name: there[name].token for name in updates}
 
         def apply(connection: sa.Connection) -> bool:
             try:
                 if rows:
-                    connection.execute(sa.insert(runs), rows)
+                    connection.execute(sa.insert(runs).values(**_now("created", "updated")), rows)
             except IntegrityError:
                 return False  # one of them was started in the meantime: look again
             return _update(connection, tokens, updates)
@@ -215,26 +222,37 @@ def _among(ds: xr.Dataset, names: Iterable[str]) -> NDArray[np.bool_]:
     return np.array([name in chosen for name in run_names(ds)], dtype=bool)
 
 
+def _now(*names: str) -> dict[str, Any]:
+    return {name: clock() for name in names}
+
+
 def _others(settled: xr.Dataset | None, moved: tuple[str, ...] | list[str]) -> list[xr.Dataset]:
     if settled is None:
         return []
     return [load_runs(settled, np.flatnonzero(~_among(settled, moved)))]
 
 
-def _new_rows(new: xr.Dataset, marks: dict[str, str]) -> list[dict[str, Any]]:
-    now = time.time()
-    state = {"attempt": 0, "token": 0, "heartbeat": None, "created": now}
+def rows_of(new: xr.Dataset, marks: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the registry's rows of consolidated runs, but for its times.
+
+    Parameters
+    ----------
+    new : Dataset (run, obs)
+        The runs.
+    marks : dict of str to str
+        Their `digests`.
+    """
+    state = {"attempt": 0, "token": 0, "heartbeat": None}
     return [row | state for row in _new_values(new, marks).values()]
 
 
 def _new_values(new: xr.Dataset, marks: dict[str, str]) -> dict[str, dict[str, Any]]:
-    facts, now = _facts(new, marks), time.time()
+    facts = facts_of(new, marks)
     return {
         name: {
             "run_id": name,
             "family": str(family),
             "status": str(status),
-            "updated": now,
             **facts[name],
         }
         for name, family, status in zip(
@@ -243,7 +261,8 @@ def _new_values(new: xr.Dataset, marks: dict[str, str]) -> dict[str, dict[str, A
     }
 
 
-def _facts(ds: xr.Dataset, marks: dict[str, str]) -> dict[str, dict[str, Any]]:
+def facts_of(ds: xr.Dataset, marks: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Return what the registry notes of consolidated runs, by run identifier; see `rows_of`."""
     progress = summaries(ds)
     names = [n for n in coordinate_names(ds) if n not in ("run_id", "family", "status")]
     columns = {name: ds[name].to_numpy().tolist() for name in names}

@@ -112,7 +112,7 @@ def _head(head: xr.Dataset, records: xr.Dataset) -> str:
     return content.hexdigest()
 
 
-def open_curves(target: Any, *, place: str) -> xr.Dataset:
+def open_curves(target: Any, *, place: str, damaged: bool = False) -> xr.Dataset:
     """Open a generation: run coordinates in memory, records still where they are.
 
     Parameters
@@ -121,6 +121,8 @@ def open_curves(target: Any, *, place: str) -> xr.Dataset:
         Of the generation.
     place : str
         What messages call it.
+    damaged : bool
+        Open it though it is not whole; what was lost is read as fill values.
 
     Returns
     -------
@@ -139,9 +141,16 @@ def open_curves(target: Any, *, place: str) -> xr.Dataset:
         )
         for name in ("row_size", *coordinate_names(runs)):
             runs[name].load()
-        whole = _HEAD not in runs.attrs or (  # it was written before there was one
-            runs.attrs[_HEAD] == _head(runs, runs)
-            and all(_has_all_chunks(target, name) for name in record_names(runs))
+            if runs[name].dtype == object:
+                runs[name] = runs[name].astype(str)
+        # Without a digest it was written before there was one.
+        whole = (
+            damaged
+            or _HEAD not in runs.attrs
+            or (
+                runs.attrs[_HEAD] == _head(runs, runs)
+                and all(_has_all_chunks(target, name) for name in record_names(runs))
+            )
         )
     if not whole:
         msg = (

@@ -147,7 +147,7 @@ def past(generation: Generation, settled: xr.Dataset, *, summarised: bool) -> Sn
         known = {n: v[i] for n, v in columns.items() if v[i] == v[i] and v[i] != ""}
         own = {name: str(known.pop(name, "")) for name in ("run_id", "family", "status")}
         progress = sums.get(run_id, dict.fromkeys(SUMMARY, None) | {"n_records": 0})
-        fixed = {"attempt": 0, "token": 0, "settled": True, "digest": None}
+        fixed: dict[str, Any] = {"attempt": 0, "token": 0, "settled": True}
+        fixed |= dict.fromkeys(("folded", "digest", "heartbeat"))
         rows.append(RunRow(**{**own, **fixed, **progress, "attributes": known}))
-    settled_runs = frozenset(row.run_id for row in rows)
-    return Snapshot(0, generation.generation, generation.snapshot, tuple(rows), {}, settled_runs)
+    return Snapshot(0, generation.generation, generation.snapshot, tuple(rows), {})

@@ -1,8 +1,9 @@
 """Publish a new generation: build it aside, then make it the current one in a single transaction.
 
 The registry's transaction is the one moment of truth: it names the generation, settles its runs and
-drops the live points that went into it, all or nothing. Publishing is optimistic: whoever finds
-that another generation came first builds again on top of it, so a killed process leaves no lock.
+drops the live points that went into the one before, all or nothing. Publishing is optimistic:
+whoever finds that another generation came first builds again on top of it, so a killed process
+leaves no lock.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import xarray as xr
 
 from workbench.errors import CollapseWarning, DataError
 from workbench.store.history import record
-from workbench.store.registry import Registry, bump, value_of
+from workbench.store.registry import Registry, bump, drop_folded, value_of
 from workbench.store.snapshot import Snapshot, take_snapshot
 from workbench.store.tier import Aside, CurveTier, Generation
 
@@ -43,7 +44,11 @@ class _OvertakenError(Exception):
 
 
 def publish(
-    tier: CurveTier, registry: Registry, build: Callable[[Snapshot], Change | None]
+    tier: CurveTier,
+    registry: Registry,
+    build: Callable[[Snapshot], Change | None],
+    *,
+    everything: bool = False,
 ) -> bool:
     """Build a change on the present state and publish it, again until no one came in between.
 
@@ -55,6 +60,8 @@ def publish(
         The registry of the store.
     build : callable of Snapshot -> Change or None
         Computes the change; None when there is nothing to do.
+    everything : bool
+        As for `take_snapshot`.
 
     Returns
     -------
@@ -62,7 +69,7 @@ def publish(
         Whether anything was published.
     """
     while True:
-        snapshot = take_snapshot(registry)
+        snapshot = take_snapshot(registry, everything=everything)
         change = build(snapshot)
         if change is None:
             return False
@@ -81,11 +88,12 @@ def _commit(
     tier: CurveTier, registry: Registry, snapshot: Snapshot, change: Change, aside: Aside
 ) -> tuple[Generation, ...]:
     with registry.write(durable=True) as connection:
-        if value_of(connection, "generation") != snapshot.generation:
-            raise _OvertakenError
-        if not change.apply(connection):
+        if value_of(connection, "generation", lock=True) != snapshot.generation:
             raise _OvertakenError
         bump(connection, "revision")
+        drop_folded(connection)
+        if not change.apply(connection):
+            raise _OvertakenError
         bump(connection, "generation")
         kept = record(connection, tier, aside, n_runs=change.runs.sizes["run"])
         tier.publish(aside)

@@ -1,42 +1,45 @@
 """The registry: which runs there are, who may write them, and the points not yet consolidated.
 
-SQLite through SQLAlchemy Core, in WAL mode: readers never block the writers nor see half a write.
-A killed process loses nothing that was committed; against a power cut the log is synced to disk at
-most once a second, and always when a run ends or a generation is published.
+One SQL database through SQLAlchemy Core: a file of its own by default (``sqlite.py``), a server
+where several machines write (``postgres.py``). Both give the same promises. A read transaction sees
+one moment of the registry and holds up no writer. Write transactions on a run come one after the
+other. A killed process loses nothing that was committed.
 """
 
 from __future__ import annotations
 
 import os
-import time
-import uuid
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from workbench.errors import DataError
 
 SCHEMA_VERSION = 2
-BUSY_SECONDS = 60
-SYNC_SECONDS = 1.0
+SHARDS = 32
+_T = TypeVar("_T")
 
+_Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")  # sorts as SQLite does
 metadata = sa.MetaData()
 meta = sa.Table(
     "meta",
     metadata,
-    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("key", _Text, primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
 )
 facts = sa.Table(
     "facts",
     metadata,
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("key", _Text, primary_key=True),
+    sa.Column("value", _Text, nullable=False),
 )
 # The generations of consolidated curves that are kept; see ``workbench.store.tier.Generation``.
 generations = sa.Table(
@@ -45,14 +48,14 @@ generations = sa.Table(
     sa.Column("generation", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("time", sa.Float, nullable=False),
     sa.Column("n_runs", sa.BigInteger, nullable=False),
-    sa.Column("snapshot", sa.Text),
+    sa.Column("snapshot", _Text),
 )
 runs = sa.Table(
     "runs",
     metadata,
-    sa.Column("run_id", sa.Text, primary_key=True),
-    sa.Column("family", sa.Text, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("run_id", _Text, primary_key=True),
+    sa.Column("family", _Text, nullable=False),
+    sa.Column("status", _Text, nullable=False),
     sa.Column("attributes", sa.JSON, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("token", sa.BigInteger, nullable=False),
@@ -61,8 +64,11 @@ runs = sa.Table(
     sa.Column("updated", sa.Float, nullable=False),
     # What the consolidated curves hold of this run; `settled` when that is all there is of it.
     sa.Column("settled", sa.Boolean, nullable=False),
+    # The generation that took in its live points. They stay until a later one is published, so
+    # that the curve can be made again should that generation be lost.
+    sa.Column("folded", sa.BigInteger),
     sa.Column("digest", sa.Text),
-    sa.Column("n_records", sa.Integer, nullable=False),
+    sa.Column("n_records", sa.BigInteger, nullable=False),
     sa.Column("last_step", sa.BigInteger),
     sa.Column("final_train_loss", sa.Float),
     sa.Column("final_eval_loss", sa.Float),
@@ -70,91 +76,61 @@ runs = sa.Table(
 points = sa.Table(
     "points",
     metadata,
-    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("run_id", _Text, primary_key=True),
     sa.Column("attempt", sa.Integer, primary_key=True),
-    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("sequence", sa.BigInteger, primary_key=True),
     sa.Column("packed", sa.LargeBinary, nullable=False),
 )
 
 
-class Registry:
-    """Transactions on the registry of one store; made by `create` or `open`."""
+class Batch(NamedTuple):
+    """Points of one call of ``RunWriter.append``, and who adds them."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._synced = 0.0
+    run_id: str
+    attempt: int
+    token: int
+    sequence: int
+    packed: bytes
+
+
+class clock(FunctionElement[float]):
+    """Seconds since 1970 by the clock of the database: one clock for all machines that write."""
+
+    type = sa.Float()
+    inherit_cache = True
+
+
+@compiles(clock, "sqlite")
+def _clock_of_sqlite(_element: clock, _compiler: object, **_options: object) -> str:
+    return "workbench_clock()"
+
+
+@compiles(clock, "postgresql")
+def _clock_of_postgres(_element: clock, _compiler: object, **_options: object) -> str:
+    return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+
+
+class Registry(ABC):
+    """Transactions on the registry of one store.
+
+    Parameters
+    ----------
+    engine : Engine
+        Connections to the database.
+    where : str
+        What messages call the database; without a password.
+    """
+
+    def __init__(self, engine: sa.Engine, where: str) -> None:
+        self.where = where
         self._pid = os.getpid()
-        self._file: tuple[int, int] | None = None
-        self._engine = sa.create_engine(
-            f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
-        )
-        weakref.finalize(self, self._engine.dispose)
-        sa.event.listen(self._engine, "connect", _own_transactions)
-        sa.event.listen(self._engine, "begin", _begin)
-
-    @classmethod
-    def create(cls, path: Path, stated: Mapping[str, str] | None = None) -> Registry:
-        """Make an empty registry, or open the one another process made at the same moment.
-
-        Parameters
-        ----------
-        path : Path
-            Its file.
-        stated : mapping of str to str, optional
-            Facts to write into it; see `fact_of`.
-        """
-        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-        fresh = cls(partial)
-        with fresh._translated(), fresh._engine.connect() as connection:
-            _driver(connection).execute("PRAGMA journal_mode=WAL")
-        with fresh.write(durable=True) as connection:
-            metadata.create_all(connection)
-            start = {"schema_version": SCHEMA_VERSION, "revision": 0, "generation": 0}
-            rows = [{"key": key, "value": value} for key, value in start.items()]
-            connection.execute(sa.insert(meta), rows)
-            if stated:
-                known = [{"key": key, "value": value} for key, value in stated.items()]
-                connection.execute(sa.insert(facts), known)
-        fresh.close()
-        try:
-            os.link(partial, path)  # fails where the name is taken, unlike a rename
-        except FileExistsError:
-            pass
-        finally:
-            partial.unlink()
-        return cls.open(path)
-
-    @classmethod
-    def open(cls, path: Path) -> Registry:
-        """Open a registry; `DataError` when it is not one or comes from a newer version."""
-        found = cls(path)
-        try:
-            found._bring_up_to_date()
-        except DataError:
-            found.close()
-            raise
-        return found
-
-    def _bring_up_to_date(self) -> None:
-        """Migrate an older registry; `DataError` when it comes from a newer version."""
-        with self.read() as connection:
-            version = value_of(connection, "schema_version")
-        if version > SCHEMA_VERSION:
-            msg = (
-                f"The store {self.path.parent} has registry version {version}, newer than the "
-                f"{SCHEMA_VERSION} this workbench reads. Upgrade with: pip install --upgrade "
-                "collapse-workbench. Nothing was changed."
-            )
-            raise DataError(msg)
-        if version < SCHEMA_VERSION:
-            with self.write(durable=True) as connection:
-                if value_of(connection, "schema_version") < SCHEMA_VERSION:
-                    _to_version_2(connection)
+        self._engine = engine
+        weakref.finalize(self, _dispose, engine, self._pid)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Open a read transaction: one consistent moment of the registry."""
-        with self._translated(), self._live_engine().connect() as connection:
+        with self._translated(), self._transaction(writes=False, probe=True) as connection:
             yield connection
 
     @contextmanager
@@ -164,43 +140,70 @@ class Registry:
         Parameters
         ----------
         durable : bool
-            Sync to disk before returning; without it at most once a second.
+            Sync to disk before returning; without it SQLite does so at most once a second.
         """
-        now = time.monotonic()
-        sync = durable or now - self._synced >= SYNC_SECONDS
-        engine = self._live_engine().execution_options(writes=True)
-        with self._translated(), engine.connect() as connection:
-            # The level cannot be changed inside a transaction, so it is set before one begins.
-            _driver(connection).execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
-            with connection.begin():
-                self._require_same_file()
-                yield connection
-        if sync:
-            self._synced = now
+        begun = self._transaction(writes=True, durable=durable, probe=True)
+        with self._translated(), begun as connection:
+            yield connection
 
-    def _require_same_file(self) -> None:
-        # SQLite goes on writing into a file that was deleted or replaced, and says it is fine.
-        try:
-            status = self.path.stat()
-        except OSError as error:
-            msg = (
-                f"The registry {self.path} is not there any more: {error.strerror}. Bring the "
-                "store back to where it was; what was written before is in it."
-            )
-            raise DataError(msg) from None
-        found = (status.st_dev, status.st_ino)
-        if self._file not in (None, found):
-            self._file = None
-            self._engine.dispose()  # the next transaction opens what is there now
-            msg = f"The registry {self.path} was replaced by another one. Nothing was written."
-            raise DataError(msg)
-        self._file = found
+    def query(self, work: Callable[[sa.Connection], _T]) -> _T:
+        """Return what `work` reads in one transaction, read again if the connection was lost."""
+        return self._twice(
+            lambda connection, _again: work(connection), lambda: self._transaction(writes=False)
+        )
 
+    def transact(self, work: Callable[[sa.Connection, bool], _T], *, durable: bool = False) -> _T:
+        """Do `work` in a write transaction, and once more if the connection was lost.
+
+        Parameters
+        ----------
+        work : callable of (Connection, bool)
+            The second argument says that it is called again. Nobody knows then whether its first
+            transaction was committed: it must look, or do no harm by being done twice.
+        durable : bool
+            As for `write`.
+        """
+        return self._twice(work, lambda: self._transaction(writes=True, durable=durable))
+
+    def _twice(
+        self,
+        work: Callable[[sa.Connection, bool], _T],
+        begin: Callable[[], AbstractContextManager[sa.Connection]],
+    ) -> _T:
+        with self._translated():
+            try:
+                with begin() as connection:
+                    return work(connection, False)
+            except DBAPIError as error:
+                if not self._may_repeat(error):
+                    raise
+            with begin() as connection:
+                return work(connection, True)
+
+    @abstractmethod
+    def _transaction(
+        self, *, writes: bool, durable: bool = False, probe: bool = False
+    ) -> AbstractContextManager[sa.Connection]:
+        """Begin a transaction, committed when the block ends without an error.
+
+        `probe` asks for a connection that was alive a moment ago: the block cannot be repeated.
+        """
+
+    @abstractmethod
+    def add_at_once(self, batch: Batch) -> bool:
+        """Add a batch the fastest way there is; False when its writer may not write any more."""
+
+    @abstractmethod
     def problems(self) -> tuple[str, ...]:
-        """Return what SQLite finds wrong with the file."""
-        with self.read() as connection:
-            found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-        return tuple(f"registry: {text}." for text in found if text != "ok")
+        """Return what the database itself finds wrong with the registry."""
+
+    def _may_repeat(self, error: DBAPIError) -> bool:
+        """Tell whether a transaction failed for a reason that is gone when it is begun again."""
+        return False
+
+    def _why(self, error: DBAPIError) -> str:
+        """Say what the user can do about a failed transaction."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Close the connections; a later transaction opens new ones."""
@@ -216,53 +219,116 @@ class Registry:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except DatabaseError as error:
-            msg = (
-                f"The registry {self.path} cannot be used: {error.orig}. If it is locked, another "
-                "process is holding a long write; if it is damaged, restore the store from a copy."
-            )
+        except DBAPIError as error:
+            said = " ".join(self._hidden(str(error.orig)).split()).removesuffix(".")
+            msg = f"The registry {self.where} cannot be used: {said}. {self._why(error)}"
             raise DataError(msg) from error
+
+    def _hidden(self, text: str) -> str:
+        password = self._engine.url.password
+        return text.replace(str(password), "***") if password else text
+
+    def _make(self, connection: sa.Connection, stated: Mapping[str, str]) -> None:
+        """Make the tables of an empty registry."""
+        metadata.create_all(connection)
+        start = {"schema_version": SCHEMA_VERSION, "revision": 0, "generation": 0}
+        connection.execute(sa.insert(meta), _counters(start | _shards()))
+        if stated:
+            rows = [{"key": key, "value": value} for key, value in stated.items()]
+            connection.execute(sa.insert(facts), rows)
+
+    def _bring_up_to_date(self) -> None:
+        """Migrate an older registry; `DataError` when it comes from a newer version."""
+        with self.read() as connection:
+            version = value_of(connection, "schema_version")
+        if version > SCHEMA_VERSION:
+            msg = (
+                f"The registry {self.where} has version {version}, newer than the "
+                f"{SCHEMA_VERSION} this workbench reads. Upgrade with: pip install --upgrade "
+                "collapse-workbench. Nothing was changed."
+            )
+            raise DataError(msg)
+        if version < SCHEMA_VERSION:
+            with self.write(durable=True) as connection:
+                if value_of(connection, "schema_version", lock=True) < SCHEMA_VERSION:
+                    _to_version_2(connection)
 
 
 def _to_version_2(connection: sa.Connection) -> None:
-    """Add the facts in text, and what is known of the generations."""
+    """Add facts in text, what is known of generations, shards of the revision, where points went.
+
+    Only registries on SQLite are so old.
+    """
     facts.create(connection)
     generations.create(connection)
     newest = value_of(connection, "generation")
     if newest:  # when it was published is not known; it is from now on
         held = sa.select(sa.func.count()).where(runs.c.digest.is_not(None))
-        count = connection.execute(held).scalar_one()
-        row = {"generation": newest, "time": time.time(), "n_runs": count, "snapshot": None}
-        connection.execute(sa.insert(generations), row)
+        values = {"n_runs": held.scalar_subquery(), "time": clock(), "generation": newest}
+        connection.execute(sa.insert(generations).values(**values))
+    connection.exec_driver_sql("ALTER TABLE runs ADD COLUMN folded BIGINT")
+    connection.execute(sa.insert(meta), _counters(_shards()))
     two = sa.update(meta).where(meta.c.key == "schema_version").values(value=2)
     connection.execute(two)
 
 
-def value_of(connection: sa.Connection, key: str) -> int:
-    """Return one counter of the store: ``schema_version``, ``revision`` or ``generation``."""
-    return int(connection.execute(sa.select(meta.c.value).where(meta.c.key == key)).scalar_one())
+def _shards() -> dict[str, int]:
+    return {f"revision/{number}": 0 for number in range(SHARDS)}
+
+
+def _counters(values: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [{"key": key, "value": value} for key, value in values.items()]
+
+
+def _dispose(engine: sa.Engine, pid: int) -> None:
+    if pid == os.getpid():  # closing them in a fork would end its parent's sessions
+        engine.dispose()
+
+
+def value_of(connection: sa.Connection, key: str, *, lock: bool = False) -> int:
+    """Return one counter of the store: ``schema_version`` or ``generation``.
+
+    Parameters
+    ----------
+    lock : bool
+        Keep every other transaction that locks or raises it waiting until this one ends.
+    """
+    query = sa.select(meta.c.value).where(meta.c.key == key)
+    return int(connection.execute(query.with_for_update() if lock else query).scalar_one())
+
+
+def revision_of(connection: sa.Connection) -> int:
+    """Return a number that grows with every committed change."""
+    query = sa.select(sa.func.sum(meta.c.value)).where(meta.c.key.like("revision%"))
+    return int(connection.execute(query).scalar_one())
 
 
 def bump(connection: sa.Connection, key: str) -> int:
-    """Increase a counter by one and return its new value."""
+    """Increase a counter by one and return its new value; it stays locked to the commit.
+
+    Against deadlocks every transaction locks in one order: ``generation``, ``revision``, rows of
+    runs, the shard of a run (`shard_of`).
+    """
     raised = sa.update(meta).where(meta.c.key == key).values(value=meta.c.value + 1)
     return int(connection.execute(raised.returning(meta.c.value)).scalar_one())
+
+
+def drop_folded(connection: sa.Connection) -> None:
+    """Delete the points that an earlier generation took in; a newer one is being published."""
+    done = sa.select(runs.c.run_id).where(runs.c.settled & runs.c.folded.is_not(None))
+    connection.execute(sa.delete(points).where(points.c.run_id.in_(done)))
+    taken = sa.update(runs).where(runs.c.folded.is_not(None) & runs.c.settled)
+    connection.execute(taken.values(folded=None))
+
+
+def shard_of(run_id: str) -> str:
+    """Return the part of the revision that the writer of a run raises.
+
+    One counter for all would make 32 writers wait for one another's commits, disk and all.
+    """
+    return f"revision/{zlib.crc32(run_id.encode()) % SHARDS}"
 
 
 def fact_of(connection: sa.Connection, key: str) -> str | None:
     """Return a fact the store was made with, such as ``curves``; None where it was not stated."""
     return connection.execute(sa.select(facts.c.value).where(facts.c.key == key)).scalar()
-
-
-def _own_transactions(dbapi_connection: object, _record: object) -> None:
-    # The driver must not begin transactions by itself: `_begin` says which kind is wanted.
-    dbapi_connection.isolation_level = None  # type: ignore[attr-defined]
-
-
-def _begin(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _driver(connection: sa.Connection) -> Any:
-    return connection.connection.driver_connection

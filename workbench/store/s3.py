@@ -30,7 +30,7 @@ from workbench.errors import ArgumentError, DataError
 from workbench.store.generation import open_curves, readable, write_curves
 from workbench.store.object_errors import is_object_store_error, said
 from workbench.store.s3_place import S3Place
-from workbench.store.tier import Aside, Generation
+from workbench.store.tier import Aside, Found, Generation, Mended
 
 if TYPE_CHECKING:
     from icechunk import Repository, Storage
@@ -125,7 +125,7 @@ class S3Tier:
                 else:
                     return
 
-    def open(self, generation: int, snapshot: str | None) -> xr.Dataset:
+    def open(self, generation: int, snapshot: str | None, *, damaged: bool = False) -> xr.Dataset:
         """Open a generation (run, obs): run coordinates in memory, records on S3."""
         if snapshot is None:
             msg = (
@@ -136,7 +136,7 @@ class S3Tier:
         place = f"{self.place} (generation {generation}, snapshot {snapshot})"
         with readable(place):
             session = self._repository().readonly_session(snapshot_id=snapshot)
-        return open_curves(session.store, place=place)
+        return open_curves(session.store, place=place, damaged=damaged)
 
     def kept(self, generations: Sequence[Generation]) -> tuple[Generation, ...]:
         """Return those whose successor is younger than `keep_days`, and the last two."""
@@ -160,14 +160,62 @@ class S3Tier:
 
     def problems(self, generations: Sequence[Generation]) -> tuple[str, ...]:
         """Return which generations have no branch to protect them, one sentence each."""
-        with self._doing("checked"):
-            there = {self._number(branch) for branch in self._repository().list_branches()}
-        gone = [entry for entry in generations if entry.generation not in there]
         return tuple(
             f"generation {entry.generation} (snapshot {entry.snapshot}) has no branch in "
             f"{self.place}."
-            for entry in gone
+            for entry in self._unprotected(generations)
         )
+
+    def _unprotected(self, generations: Sequence[Generation]) -> list[Generation]:
+        with self._doing("checked"):
+            there = {self._number(branch) for branch in self._repository().list_branches()}
+        return [entry for entry in generations if entry.generation not in there]
+
+    def found(self, generations: Sequence[Generation]) -> tuple[Found, ...]:
+        """Return what lies on the branches of this store, newest first."""
+        with self._doing("looked through"):
+            repository = self._repository()
+            tips = {name: repository.lookup_branch(name) for name in repository.list_branches()}
+        numbers = [(self._number(name), tip) for name, tip in tips.items()]
+        own = {Found(number, tip) for number, tip in numbers if number is not None}
+        named = {Found(entry.generation, entry.snapshot) for entry in generations}
+        return tuple(sorted(own | named, key=lambda entry: (-entry.generation, entry.snapshot)))
+
+    def set_aside(self, generation: int) -> str | None:
+        """Do nothing: what was committed stays for ``keep_days``."""
+        return None
+
+    def mend(self, generations: Sequence[Generation], *, sound: bool) -> Mended:
+        """Give kept generations their branches back, and let ``main`` lead to the newest."""
+        done, gone = [], []
+        for entry in self._unprotected(generations):
+            if self._protect(entry):
+                done.append(f"Generation {entry.generation} has a branch again.")
+            elif entry != generations[-1]:
+                gone.append(entry.generation)
+        if generations and generations[-1].snapshot is not None:
+            newest = generations[-1]
+            before = self._tip()
+            self.announce(Aside(newest.generation, "", newest.snapshot))
+            if self._tip() != before:
+                done.append(f"main leads to generation {newest.generation}.")
+        return Mended(tuple(done), tuple(gone))
+
+    def _protect(self, entry: Generation) -> bool:
+        """Make a branch for a generation, which keeps it from being collected; False if it is."""
+        with self._doing("protected"):
+            name = f"{self._branches()}{entry.generation}.{uuid.uuid4().hex[:8]}"
+            try:
+                self._repository().create_branch(name, str(entry.snapshot))
+            except _icechunk().IcechunkError as error:
+                if "snapshot" not in str(error).lower():
+                    raise
+                return False
+        return True
+
+    def _tip(self) -> str:
+        with self._doing("looked up"):
+            return str(self._repository().lookup_branch("main"))
 
     def _superfluous(self, repository: Repository, kept: Sequence[Generation]) -> list[str]:
         numbers = {name: self._number(name) for name in sorted(repository.list_branches())}

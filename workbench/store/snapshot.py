@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import groupby
 from typing import Any
 
@@ -24,8 +25,23 @@ from workbench.schema import (
 )
 from workbench.store.batches import Records, join, overlay, unpack
 from workbench.store.generation import load_runs
-from workbench.store.registry import Registry, generations, points, runs, value_of
+from workbench.store.registry import (
+    Registry,
+    clock,
+    generations,
+    points,
+    revision_of,
+    runs,
+    value_of,
+)
 from workbench.store.tier import CurveTier
+
+LEASE_SECONDS = 120.0
+"""A running run that was not heard of for so long counts as lost.
+
+Twice as long as a writer may have to wait for the registry; recorders give a sign of life every ten
+seconds.
+"""
 
 
 @dataclass(frozen=True)
@@ -39,11 +55,13 @@ class RunRow:
     attempt: int
     token: int
     settled: bool
+    folded: int | None
     digest: str | None
     n_records: int
     last_step: int | None
     final_train_loss: float | None
     final_eval_loss: float | None
+    heartbeat: float | None
 
     @property
     def coordinates(self) -> dict[str, Any]:
@@ -66,8 +84,8 @@ class Snapshot:
         The runs, in the order they came; only those that are not settled when no more was asked.
     tails : dict of str to tuple of (attempt, packed)
         Live batches of each run.
-    settled : frozenset of str
-        The runs that are all in the consolidated curves.
+    now : float
+        The moment, by the registry's clock [s since 1970].
     """
 
     revision: int
@@ -75,39 +93,57 @@ class Snapshot:
     curves: str | None
     rows: tuple[RunRow, ...]
     tails: dict[str, tuple[tuple[int, bytes], ...]]
-    settled: frozenset[str]
+    now: float = 0.0
+
+    @property
+    def unsettled(self) -> set[str]:
+        """The runs of which there is more, or other, than in the consolidated curves."""
+        return {row.run_id for row in self.rows if not row.settled}
+
+    def lost(self, row: RunRow) -> bool:
+        """Tell whether a run says it is running and has not been heard of for `LEASE_SECONDS`."""
+        return row.status == "running" and (
+            row.heartbeat is not None and self.now - row.heartbeat > LEASE_SECONDS
+        )
 
 
-def take_snapshot(registry: Registry, *, unsettled_only: bool = False) -> Snapshot:
+def take_snapshot(
+    registry: Registry, *, unsettled_only: bool = False, everything: bool = False
+) -> Snapshot:
     """Read the registry, with all live points, in one transaction.
 
     Parameters
     ----------
     registry : Registry
-        To read.
+        Of the store.
     unsettled_only : bool
         Leave the rows of settled runs out: the consolidated curves say what they say.
+    everything : bool
+        Read the points of settled runs as well, and those of runs that are not in the registry.
     """
+    return registry.query(lambda connection: _snapshot(connection, unsettled_only, everything))
+
+
+def _snapshot(connection: sa.Connection, unsettled_only: bool, everything: bool) -> Snapshot:
     names = [runs.c[name] for name in RunRow.__dataclass_fields__]
-    with registry.read() as connection:
-        revision = value_of(connection, "revision")
-        generation = value_of(connection, "generation")
-        newest = sa.select(generations.c.snapshot).where(generations.c.generation == generation)
-        curves = connection.execute(newest).scalar()
-        asked = sa.select(*names).order_by(runs.c.created, runs.c.run_id)
-        if unsettled_only:
-            asked = asked.where(~runs.c.settled)
-        rows = connection.execute(asked).all()
-        settled = connection.execute(sa.select(runs.c.run_id).where(runs.c.settled)).scalars()
-        complete = frozenset(settled.all())
-        key = (points.c.run_id, points.c.attempt, points.c.sequence)
-        batches = connection.execute(sa.select(*key, points.c.packed).order_by(*key)).all()
+    now = connection.execute(sa.select(clock())).scalar_one()
+    revision, generation = revision_of(connection), value_of(connection, "generation")
+    newest = sa.select(generations.c.snapshot).where(generations.c.generation == generation)
+    curves = connection.execute(newest).scalar()
+    asked = sa.select(*names).order_by(runs.c.created, runs.c.run_id)
+    rows = connection.execute(asked.where(~runs.c.settled) if unsettled_only else asked).all()
+    key = (points.c.run_id, points.c.attempt, points.c.sequence)
+    query = sa.select(*key, points.c.packed).order_by(*key)
+    if not everything:
+        open_runs = sa.select(runs.c.run_id).where(~runs.c.settled)
+        query = query.where(points.c.run_id.in_(open_runs))
+    batches = connection.execute(query).all()
     tails = {
         run_id: tuple((batch.attempt, batch.packed) for batch in group)
         for run_id, group in groupby(batches, key=lambda batch: str(batch.run_id))
     }
     known = tuple(RunRow(*row) for row in rows)
-    return Snapshot(revision, generation, curves, known, tails, complete)
+    return Snapshot(revision, generation, curves, known, tails, now)
 
 
 def read_settled(tier: CurveTier, snapshot: Snapshot) -> xr.Dataset | None:
@@ -135,14 +171,19 @@ def live_records(
     dict of str to dict of str to ndarray of shape (record,)
         By run identifier; runs without a record are left out.
     """
-    wanted = {row.run_id for row in snapshot.rows if not row.settled}
-    wanted &= set(only) if only is not None else wanted
+    wanted = snapshot.unsettled & (snapshot.unsettled if only is None else set(only))
     out = _consolidated(settled, wanted)
     for run_id in wanted & set(snapshot.tails):
-        for _, group in groupby(snapshot.tails.pop(run_id), key=lambda batch: batch[0]):
-            attempt = join([unpack(packed) for _, packed in group])
-            out[run_id] = overlay(out[run_id], attempt) if run_id in out else attempt
+        live = attempts_of(snapshot.tails.pop(run_id))
+        out[run_id] = overlay(out[run_id], live) if run_id in out else live
     return out
+
+
+def attempts_of(batches: Sequence[tuple[int, bytes]]) -> Records:
+    """Return the records of a run's live batches: each attempt over the one before."""
+    groups = groupby(batches, key=lambda batch: batch[0])
+    attempts = [join([unpack(packed) for _, packed in group]) for _, group in groups]
+    return reduce(overlay, attempts)
 
 
 def _consolidated(settled: xr.Dataset | None, wanted: set[str]) -> dict[str, Records]:

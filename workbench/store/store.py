@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import xarray as xr
 
 from workbench.errors import ArgumentError, DataError
 from workbench.schema import STATUSES, Filter, add_history
+from workbench.store.address import Address, to_address
 from workbench.store.attributes import clean_attributes
 from workbench.store.batches import unpack
 from workbench.store.check import find_problems
@@ -24,35 +24,37 @@ from workbench.store.export import Exported, complete_or_absent, export_runs
 from workbench.store.folder import FolderTier
 from workbench.store.history import Moment, find, past, recorded
 from workbench.store.lazy import Chunks, lazy_runs
-from workbench.store.registry import Registry, bump, fact_of, points, runs, value_of
-from workbench.store.s3 import S3Tier
-from workbench.store.s3_place import new_place, parse_place
+from workbench.store.places import open_places
+from workbench.store.registry import Registry, bump, clock, points, revision_of, runs, value_of
+from workbench.store.repair import Repair, repair_store
 from workbench.store.snapshot import Snapshot, read_settled, take_snapshot
 from workbench.store.table import run_table
 from workbench.store.tier import CurveTier, Generation
-from workbench.store.writer import RunWriter, check_run_id
+from workbench.store.writer import RunWriter, check_family, check_run_id
 from workbench.text import plural
 
-REGISTRY = "registry.sqlite"
 _T = TypeVar("_T")
 
 
 def open_store(
-    path: str | os.PathLike[str], *, create: bool = False, curves: str | None = None
+    path: str | os.PathLike[str] | Address, *, create: bool = False, curves: str | None = None
 ) -> Store:
-    """Open the store in a folder.
+    """Open a store: in a folder, or on PostgreSQL.
 
     Parameters
     ----------
-    path : path
-        Folder of the store.
+    path : path, str or Address
+        Folder of the store, or ``postgresql://user:password@host/database``. The password may
+        also come from where PostgreSQL's own tools take it: PGPASSWORD or ~/.pgpass.
     create : bool
         Make it when it is missing.
     curves : str, optional
-        Where a new store keeps its consolidated curves instead of its folder:
-        ``s3://bucket/prefix``, with ``?endpoint=...&region=...&keep_days=30`` where needed. It is
-        written into the registry, so that later the path is enough. Credentials are those of the
-        AWS tools: from the environment or their configuration files.
+        Where a new store keeps its consolidated curves. ``s3://bucket/prefix``, with
+        ``?endpoint=...&region=...&keep_days=30`` where needed, works for every store; credentials
+        are those of the AWS tools, from the environment or their configuration files. A store on
+        PostgreSQL may have them in a folder instead, empty or new, that every machine reaches
+        under the same name. The place is written into the registry, so that later `path` is
+        enough. ``?curves=`` at the end of a database's URL says the same.
 
     Returns
     -------
@@ -61,91 +63,47 @@ def open_store(
     Raises
     ------
     ArgumentError
-        If there is no store, `path` is an URL, or the store has its curves elsewhere.
+        If there is no store, the URL is of another kind, or the store has its curves elsewhere.
     DataError
-        If it is damaged, its curves cannot be reached, or it was written by a newer version of the
-        workbench.
+        If it is damaged, cannot be reached, or was written by a newer version of the workbench.
     """
-    text = os.fspath(path)
-    if "://" in text:
-        msg = f"store {text!r} is an URL; a store is a local folder for now. Give a path."
-        raise ArgumentError(msg)
-    root = Path(text)
-    if not (root / REGISTRY).is_file():
-        _may_create(root, create=create)
-        stated = _made(curves)
-        root.mkdir(parents=True, exist_ok=True)
-        return _with_curves(root, Registry.create(root / REGISTRY, stated), curves)
-    return _with_curves(root, Registry.open(root / REGISTRY), curves)
-
-
-def _made(curves: str | None) -> dict[str, str]:
-    """Make the place of the curves of a new store; return what the registry states of it."""
-    if curves is None:
-        return {}
-    place = new_place(curves)
-    S3Tier(place).create()
-    return {"curves": place.recorded}
-
-
-def _with_curves(root: Path, registry: Registry, curves: str | None) -> Store:
-    with registry.read() as connection:
-        recorded_place = fact_of(connection, "curves")
-    place = parse_place(recorded_place) if recorded_place else None
-    elsewhere = curves is not None and (
-        place is None or replace(place, store="") != parse_place(curves)
-    )
-    if elsewhere:
-        registry.close()
-        msg = (
-            f"The store {str(root)!r} keeps its curves in {str(place or root)!r}, not where "
-            "curves= says. Leave curves= away; a store's curves stay where they are."
-        )
-        raise ArgumentError(msg)
-    return Store(root, registry, FolderTier(root) if place is None else S3Tier(place))
-
-
-def _may_create(root: Path, *, create: bool) -> None:
-    if not create:
-        msg = (
-            f"There is no store at {str(root)!r}. Make one with: workbench import LOG --store "
-            f"{root}, or: workbench train --store {root}; or name another one with --store."
-        )
-        raise ArgumentError(msg)
-    if root.exists() and not root.is_dir():
-        msg = f"store {str(root)!r} is a file. Give a folder."
-        raise ArgumentError(msg)
-    foreign = [p.name for p in root.iterdir() if p.name[0] != "."] if root.exists() else []
-    if foreign and not any(name.startswith("registry.sqlite") for name in foreign):
-        msg = (
-            f"store {str(root)!r} is a folder with other things in it ({foreign[0]!r}). "
-            "Give an empty or a new folder."
-        )
-        raise ArgumentError(msg)
+    address = to_address(path, curves=curves)
+    return Store(*open_places(address, create=create), address)
 
 
 class Store:
-    """Runs in a folder: a registry with the live points, and consolidated curves.
+    """Runs: a registry with the live points, and consolidated curves.
 
-    Any number of processes on one machine may write and read it at once. Made by `open_store`.
+    Any number of processes may write and read it at once: on one machine where the registry is a
+    file, on any that reaches the server where it is a database. Made by `open_store`.
 
     Parameters
     ----------
-    root : Path
-        The folder.
     registry : Registry
         The registry.
-    curves : CurveTier, optional
-        Where the consolidated curves lie; by default in the folder.
+    curves : CurveTier
+        Where the consolidated curves lie.
+    address : Address
+        Where another process opens the same store.
     """
 
-    def __init__(self, root: Path, registry: Registry, curves: CurveTier | None = None) -> None:
-        self.root = root
+    def __init__(self, registry: Registry, curves: CurveTier, address: Address) -> None:
+        self.address = replace(address, curves=None)
         self._registry = registry
-        self._curves = curves or FolderTier(root)
+        self._curves = curves
 
     def __repr__(self) -> str:
-        return f"Store({str(self.root)!r})"
+        return f"Store({str(self.address)!r})"
+
+    @property
+    def name(self) -> str:
+        """Name for people: that of the folder, or of the database."""
+        return self.address.name
+
+    @property
+    def root(self) -> Path | None:
+        """Folder of the consolidated curves; None where they lie elsewhere."""
+        return self._curves.root if isinstance(self._curves, FolderTier) else None
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -154,7 +112,7 @@ class Store:
     def revision(self) -> int:
         """Return a number that grows with every change a reader could see; cheap to poll."""
         with self._registry.read() as connection:
-            return value_of(connection, "revision")
+            return revision_of(connection)
 
     def history(self) -> list[Generation]:
         """Return the generations of consolidated curves that can still be read, oldest first.
@@ -178,7 +136,8 @@ class Store:
         Returns
         -------
         DataFrame
-            ``run_id``, ``family``, ``status``, ``last_step``, ``n_records``, ``final_train_loss``,
+            ``run_id``, ``family``, ``status``, ``lost`` (it says it is running, and has not been
+            heard of for two minutes), ``last_step``, ``n_records``, ``final_train_loss``,
             ``final_eval_loss`` (last finite values) [nats/token] and the hyper-parameters.
         """
         if at is not None:
@@ -244,7 +203,7 @@ class Store:
             found.attrs["store_revision"] = snapshot.revision
             when = "" if at is None else f", generation {snapshot.generation}"
             return add_history(
-                found, f"opened {plural(found.sizes['run'], 'run')} of {self.root.name!r}{when}"
+                found, f"opened {plural(found.sizes['run'], 'run')} of {self.name!r}{when}"
             )
 
         return self._read(read, at=at)
@@ -257,7 +216,7 @@ class Store:
         attributes: Mapping[str, Any] | None = None,
         reopen: bool = False,
     ) -> RunWriter:
-        """Begin a run, or take over one that was planned or did not finish.
+        """Begin a run, or take over one that was planned, did not finish, or was lost.
 
         Parameters
         ----------
@@ -283,24 +242,31 @@ class Store:
         """
         fresh = clean_attributes(attributes or {})
         check_run_id(run_id)
-        now = time.time()
-        with self._registry.write(durable=True) as connection:
+        check_family(family)
+
+        def start(connection: sa.Connection, _again: bool) -> RunWriter:
+            # Begun twice, it takes over from itself: an attempt without a point.
             token = bump(connection, "revision")
             row = _state(connection, run_id)
+            attempt = 1 if row is None else row.attempt + 1
+            writer = RunWriter(self._registry, run_id=run_id, attempt=attempt, token=token)
             if row is None:
                 _insert(connection, run_id, family, "running", fresh, attempt=1, token=token)
-                return RunWriter(self._registry, run_id=run_id, attempt=1, token=token)
+                return writer
             if row.status == "done" and not reopen:
                 msg = (
                     f"Run {run_id!r} is done; its curve cannot be added to. Use another run_id, "
                     "or read it with Store.runs()."
                 )
                 raise DataError(msg)
-            taken = {"attempt": row.attempt + 1, "token": token, "settled": False}
-            state = {"family": family, "status": "running", "heartbeat": now, "updated": now}
-            values = {"attributes": row.attributes | fresh, **taken, **state}
+            taken = {"attempt": attempt, "token": token, "settled": False, "folded": None}
+            state = {"family": family, "status": "running"}
+            times = {"heartbeat": clock(), "updated": clock()}
+            values = {"attributes": row.attributes | fresh, **taken, **state, **times}
             connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
-        return RunWriter(self._registry, run_id=run_id, attempt=row.attempt + 1, token=token)
+            return writer
+
+        return self._registry.transact(start, durable=True)
 
     def last_step(self, run_id: str) -> int | None:
         """Return the largest step a run has in the store; None without one."""
@@ -326,7 +292,9 @@ class Store:
         """
         fresh = clean_attributes(attributes or {})
         check_run_id(run_id)
-        with self._registry.write() as connection:
+        check_family(family)
+
+        def plan(connection: sa.Connection, _again: bool) -> None:
             bump(connection, "revision")
             row = _state(connection, run_id)
             if row is None:
@@ -335,8 +303,10 @@ class Store:
             if row.status != "planned":
                 msg = f"Run {run_id!r} is {row.status!r} and cannot be planned. Use another run_id."
                 raise DataError(msg)
-            values = {"attributes": fresh, "family": family, "updated": time.time()}
+            values = {"attributes": fresh, "family": family, "updated": clock()}
             connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
+
+        self._registry.transact(plan)
 
     def add_runs(self, runs: xr.Dataset, *, family: str | None = None) -> AddResult:
         """Add complete runs, straight into a new generation of consolidated curves: all or none.
@@ -369,8 +339,19 @@ class Store:
     def check(self) -> tuple[str, ...]:
         """Verify everything the store holds; return the problems found, one sentence each."""
         return self._registry.problems() or self._stable(
-            lambda now: find_problems(self._curves, now, self.history())
+            lambda now: find_problems(self._curves, now, self.history()), everything=True
         )
+
+    def repair(self) -> Repair:
+        """Repair what can be repaired, never by dropping a point; say what was done and is left.
+
+        Returns
+        -------
+        Repair
+        """
+        broken = self._registry.problems()
+        done = () if broken else repair_store(self._curves, self._registry)
+        return Repair(done, broken or self.check())
 
     def export(
         self,
@@ -418,11 +399,19 @@ class Store:
     def _settled(self, snapshot: Snapshot) -> xr.Dataset | None:
         return read_settled(self._curves, snapshot)
 
-    def _stable(self, read: Callable[[Snapshot], _T], *, unsettled_only: bool = False) -> _T:
+    def _stable(
+        self,
+        read: Callable[[Snapshot], _T],
+        *,
+        unsettled_only: bool = False,
+        everything: bool = False,
+    ) -> _T:
         # Generation g is removed only after g + 2 was published. In a folder Zarr reads a missing
         # chunk as fill values, so what was read counts only if g + 1 was the newest at the end.
         while True:
-            snapshot = take_snapshot(self._registry, unsettled_only=unsettled_only)
+            snapshot = take_snapshot(
+                self._registry, unsettled_only=unsettled_only, everything=everything
+            )
             failure: DataError | None = None
             try:
                 found = read(snapshot)
@@ -444,7 +433,7 @@ class Store:
         *,
         summarised: bool,
     ) -> _T:
-        entry = find(self.history(), at, place=str(self.root))
+        entry = find(self.history(), at, place=str(self.address))
         failure: DataError | None = None
         try:
             settled = self._curves.open(entry.generation, entry.snapshot)
@@ -454,7 +443,7 @@ class Store:
         gone = entry not in self.history()
         if gone and (failure is not None or not self._curves.loud):
             msg = (
-                f"Generation {entry.generation} of {str(self.root)!r} was removed while it was "
+                f"Generation {entry.generation} of {str(self.address)!r} was removed while it was "
                 "read. See Store.history() for those that are kept."
             )
             raise DataError(msg)
@@ -464,8 +453,10 @@ class Store:
 
 
 def _state(connection: sa.Connection, run_id: str) -> sa.Row[Any, Any, Any] | None:
+    # Locked: its own writer may be ending it at this moment.
     columns = (runs.c.status, runs.c.attempt, runs.c.attributes)
-    return connection.execute(sa.select(*columns).where(runs.c.run_id == run_id)).first()
+    query = sa.select(*columns).where(runs.c.run_id == run_id).with_for_update()
+    return connection.execute(query).first()
 
 
 def _insert(
@@ -478,8 +469,8 @@ def _insert(
     attempt: int,
     token: int,
 ) -> None:
-    now = time.time()
     row = {"run_id": run_id, "family": family, "status": status, "attributes": attributes}
-    times = {"heartbeat": now if status == "running" else None, "created": now, "updated": now}
+    beat = clock() if status == "running" else None
+    times = {"heartbeat": beat, "created": clock(), "updated": clock()}
     state = {"attempt": attempt, "token": token, "settled": False, "n_records": 0}
-    connection.execute(sa.insert(runs), row | times | state)
+    connection.execute(sa.insert(runs).values(**row, **times, **state))

@@ -20,7 +20,7 @@ from workbench.schema import (
 from workbench.store.batches import Records
 from workbench.store.snapshot import RunRow, Snapshot, column, live_records
 
-LEADING = ("run_id", "family", "status")
+LEADING = ("run_id", "family", "status", "lost")
 SUMMARY = ("last_step", "n_records", *(f"final_{loss}" for loss in reversed(LOSSES)))
 
 
@@ -36,6 +36,7 @@ def run_table(snapshot: Snapshot, settled: xr.Dataset | None) -> pd.DataFrame:
     columns = {name: derived[name].to_numpy() for name in coordinate_names(derived)}
     columns |= {name: column([each[name] for each in progress]) for name in SUMMARY}
     columns["n_records"] = columns["n_records"].astype(np.int64)
+    columns["lost"] = np.array([snapshot.lost(row) for row in snapshot.rows], dtype=bool)
     ordered = (*LEADING, *SUMMARY, *(name for name in columns if name not in LEADING + SUMMARY))
     return pd.DataFrame({name: columns[name] for name in ordered})
 

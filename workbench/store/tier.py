@@ -36,6 +36,36 @@ class Generation(NamedTuple):
     snapshot: str | None
 
 
+class Found(NamedTuple):
+    """A generation that is there, published or not.
+
+    Parameters
+    ----------
+    generation : int
+        Its number.
+    snapshot : str or None
+        As in `Generation`.
+    """
+
+    generation: int
+    snapshot: str | None = None
+
+
+class Mended(NamedTuple):
+    """What was mended about a place of curves.
+
+    Parameters
+    ----------
+    done : tuple of str
+        One sentence for each thing done.
+    gone : tuple of int
+        Earlier generations that are lost, which the registry need not name any more.
+    """
+
+    done: tuple[str, ...]
+    gone: tuple[int, ...]
+
+
 class Aside(NamedTuple):
     """A generation written and not yet published.
 
@@ -80,8 +110,11 @@ class CurveTier(Protocol):
     def announce(self, aside: Aside) -> None:
         """Tell tools that do not read the registry which generation is the newest."""
 
-    def open(self, generation: int, snapshot: str | None) -> xr.Dataset:
-        """Open a generation (run, obs): run coordinates in memory, records still there."""
+    def open(self, generation: int, snapshot: str | None, *, damaged: bool = False) -> xr.Dataset:
+        """Open a generation (run, obs): run coordinates in memory, records still there.
+
+        `damaged` opens one that is not whole: what it gives may be fill values.
+        """
 
     def kept(self, generations: Sequence[Generation]) -> tuple[Generation, ...]:
         """Return those to keep of the generations, oldest first; the last two always."""
@@ -90,4 +123,20 @@ class CurveTier(Protocol):
         """Remove generations up to the last of `kept` that are not among them."""
 
     def problems(self, generations: Sequence[Generation]) -> tuple[str, ...]:
-        """Return which of the generations are not there, one sentence each."""
+        """Return what is wrong but for the newest generation, which is read; one sentence each.
+
+        `generations` are those that the registry keeps, oldest first.
+        """
+
+    def found(self, generations: Sequence[Generation]) -> tuple[Found, ...]:
+        """Return the generations that can be looked into for lost curves, newest first."""
+
+    def set_aside(self, generation: int) -> str | None:
+        """Keep a damaged generation from being removed; say so, or None where it stays anyway."""
+
+    def mend(self, generations: Sequence[Generation], *, sound: bool) -> Mended:
+        """Do again what killed processes left undone: announce the newest, remove leftovers.
+
+        Called while nobody publishes. `sound` says that no curve is missing; without it nothing
+        that may hold one is removed.
+        """

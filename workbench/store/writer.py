@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import zlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from workbench.errors import ArgumentError, DataError
 from workbench.store.attributes import clean_attributes, clean_points
 from workbench.store.batches import join, pack, unpack
-from workbench.store.registry import Registry, bump, points, runs
+from workbench.store.registry import Batch, Registry, bump, clock, points, runs, shard_of
 
 EndStatus = Literal["done", "stopped", "failed"]
 ENDS: tuple[EndStatus, ...] = ("done", "stopped", "failed")
@@ -43,6 +43,8 @@ class RunWriter:
         self.token = token
         self._registry = registry
         self._sequence = 0
+        # Runs that began together would otherwise fold at the same moment, each in the other's way.
+        self._turn = zlib.crc32(run_id.encode()) % FOLD_EVERY
 
     def append(self, *, step: ArrayLike, **columns: ArrayLike) -> None:
         """Add points; they are kept, whatever happens to this process, once this returns.
@@ -63,15 +65,24 @@ class RunWriter:
             If another process has taken over the run, or it has ended.
         """
         packed = pack(clean_points(step, columns))
-        number = self._sequence + 1
-        with self._registry.write() as connection:
+        # The number is spent even when this raises: the points may have been kept all the same,
+        # and what comes next must not pass for them.
+        self._sequence += 1
+        number = self._sequence
+
+        def add(connection: sa.Connection, again: bool) -> None:
+            if again and self._holds(connection, number):
+                return
             self._claim(connection)
             row = {"run_id": self.run_id, "attempt": self.attempt, "sequence": number}
             connection.execute(sa.insert(points), row | {"packed": packed})
-            if number % FOLD_EVERY == 0:
+            if self._folds(number):
                 self._fold(connection, number)
-            bump(connection, "revision")
-        self._sequence = number
+            bump(connection, shard_of(self.run_id))
+
+        batch = Batch(self.run_id, self.attempt, self.token, number, packed)
+        if self._folds(number) or not self._registry.add_at_once(batch):
+            self._registry.transact(add)
 
     def describe(self, attributes: Mapping[str, Any]) -> None:
         """Add hyper-parameters to those the run has, or correct them.
@@ -84,16 +95,18 @@ class RunWriter:
             If another process has taken over the run, or it has ended.
         """
         fresh = clean_attributes(attributes)
-        known = sa.select(runs.c.attributes).where(runs.c.run_id == self.run_id)
-        with self._registry.write() as connection:
-            row = connection.execute(known).first()
+        own = sa.select(runs.c.attributes).where(runs.c.run_id == self.run_id).with_for_update()
+
+        def add(connection: sa.Connection, _again: bool) -> None:
+            row = connection.execute(own).first()
             self._claim(connection, attributes=(row.attributes if row else {}) | fresh)
-            bump(connection, "revision")
+            bump(connection, shard_of(self.run_id))
+
+        self._registry.transact(add)
 
     def heartbeat(self) -> None:
         """Say that the run is alive, without a point; `DataError` when it was taken over."""
-        with self._registry.write() as connection:
-            self._claim(connection)
+        self._registry.transact(lambda connection, _again: self._claim(connection))
 
     def finish(self, status: EndStatus = "done") -> None:
         """End the run; no point can be added afterwards.
@@ -108,15 +121,30 @@ class RunWriter:
         if status not in ENDS:
             msg = f"a run ends as {', '.join(ENDS)}, found {status!r}."
             raise ArgumentError(msg)
-        with self._registry.write(durable=True) as connection:
+        mine = (runs.c.run_id == self.run_id) & (runs.c.token == self.token)
+        ended = sa.select(runs.c.run_id).where(mine & (runs.c.status == status))
+
+        def end(connection: sa.Connection, again: bool) -> None:
+            if again and connection.execute(ended).first() is not None:
+                return
             self._claim(connection, status=status)
-            bump(connection, "revision")
+            bump(connection, shard_of(self.run_id))
+
+        self._registry.transact(end, durable=True)
+
+    def _folds(self, number: int) -> bool:
+        return number % FOLD_EVERY == self._turn
+
+    def _holds(self, connection: sa.Connection, number: int) -> bool:
+        own = (points.c.run_id == self.run_id) & (points.c.attempt == self.attempt)
+        kept = sa.select(points.c.sequence).where(own & (points.c.sequence == number))
+        return connection.execute(kept).first() is not None
 
     def _claim(self, connection: sa.Connection, **values: Any) -> None:
-        now = time.time()
         mine = (runs.c.run_id == self.run_id) & (runs.c.token == self.token)
         alive = sa.update(runs).where(mine & (runs.c.status == "running"))
-        if connection.execute(alive.values(heartbeat=now, updated=now, **values)).rowcount == 1:
+        times = {"heartbeat": clock(), "updated": clock()}
+        if connection.execute(alive.values(**times, **values)).rowcount == 1:
             return
         row = connection.execute(
             sa.select(runs.c.attempt, runs.c.status).where(runs.c.run_id == self.run_id)
@@ -146,3 +174,11 @@ def check_run_id(run_id: str) -> str:
         msg = f"run_id must be printable, non-empty text, found {run_id!r}."
         raise ArgumentError(msg)
     return run_id
+
+
+def check_family(family: str) -> str:
+    """Return `family`, or raise `ArgumentError` when it cannot name one."""
+    if not isinstance(family, str) or not family.isprintable():
+        msg = f"family must be printable text, found {family!r}."
+        raise ArgumentError(msg)
+    return family

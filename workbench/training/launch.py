@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import ArgumentError, DataError
-from workbench.store import Store, open_store
+from workbench.store import Address, Store, open_store
 from workbench.training.language import MarkovLanguage
 from workbench.training.plan import CHUNK_TOKENS, FamilyPlan, RunPlan, plan_family
 from workbench.training.progress import Tracker, TrainEvent
@@ -64,7 +64,7 @@ class TrainResult:
 
 def train_family(
     spec: FamilySpec,
-    store_path: str | os.PathLike[str],
+    store_path: str | os.PathLike[str] | Address,
     *,
     family: str | None = None,
     processes: int | None = None,
@@ -81,8 +81,8 @@ def train_family(
     ----------
     spec : FamilySpec
         From `load_spec`.
-    store_path : path
-        Folder of the store; made when it is missing.
+    store_path : path, str or Address
+        Folder or URL of the store; made when it is missing.
     family : str, optional
         Name in the store, instead of the spec's own.
     processes : int, optional
@@ -205,7 +205,7 @@ def _run_processes(
     stop: threading.Event,
 ) -> None:
     count = min(processes or available_cores(), len(todo))
-    assignment = Assignment(plan.spec, str(store.root), jobs_of(todo, processes=count))
+    assignment = Assignment(plan.spec, store.address, jobs_of(todo, processes=count))
     crew = _Crew(assignment, count)
     interrupted = False
     patience = math.inf

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from workbench.store import open_store
+from workbench.store import Address, open_store
 from workbench.store.writer import EndStatus, RunWriter
 from workbench.training.language import MarkovLanguage
 from workbench.training.plan import RunPlan
@@ -39,14 +39,14 @@ class Assignment:
     ----------
     spec : FamilySpec
         The family.
-    store : str
-        Folder of the store.
+    store : Address
+        Where the store is opened; what it prints as holds no password.
     jobs : tuple of tuple of RunPlan
         Runs that train as rows of one batch, costliest job first.
     """
 
     spec: FamilySpec
-    store: str
+    store: Address
     jobs: tuple[tuple[RunPlan, ...], ...]
 
 

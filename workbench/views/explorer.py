@@ -342,14 +342,15 @@ class Explorer(pn.viewable.Viewer):
         """Look at the store once and take over what is new."""
         if self._store is None:
             return
-        revision = self._store.revision()
-        if revision == self._revision:
-            return
         try:
+            revision = self._store.revision()
+            if revision == self._revision:
+                return
             runs = self._store.runs()
         except WorkbenchError as error:
             self._message_card.visible = self.message.visible = True
             self.message.object = cards.error_html("The store cannot be read", str(error))
+            self._revision = None  # the card goes when it can be read again, changed or not
             return
         self._revision = revision
         self.model.set_runs(runs)
@@ -467,10 +468,10 @@ def _opened(
     if isinstance(source, str | Path):
         from workbench.store import open_store
 
-        store: RunStore = open_store(source)
-        return store, store.runs(), Path(str(source)).name or str(source)
+        store = open_store(source)
+        return store, store.runs(), store.name
     if hasattr(source, "runs") and hasattr(source, "revision"):
-        return source, source.runs(), Path(str(getattr(source, "root", "store"))).name
+        return source, source.runs(), str(getattr(source, "name", "store"))
     msg = (
         f"Explorer shows a store or a dataset of runs, found {type(source).__name__}. "
         "Give a store's path, or runs from workbench.open(...)['runs'].to_dataset()."

@@ -42,7 +42,7 @@ MaybeShare = float | None
 warned = provenance.note_warnings()
 
 # %% tags=["parameters"]
-store: str = "runs"  # folder of the store
+store: str = "runs"  # folder of the store, or its URL without a password
 where: list[str] = []  # filters NAME OP VALUE, all of which must hold
 loss: MaybeLoss = None  # by default the held-out loss where every run has it
 offset: Offset = "fit"  # "zero", "fit" or a number in nats/token
