@@ -81,8 +81,8 @@ def set_coordinate(runs: xr.Dataset, name: str, values: ArrayLike) -> xr.Dataset
     """Return `runs` with coordinate `name`, in place of any alias of it."""
     same = [
         str(other)
-        for other in runs.variables
-        if runs[other].dims == ("run",) and canonical_run_name(str(other)) == name
+        for other, variable in runs.variables.items()
+        if variable.dims == ("run",) and canonical_run_name(str(other)) == name
     ]
     return runs.drop_vars(same).assign_coords({name: ("run", np.asarray(values))})
 

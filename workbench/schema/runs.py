@@ -43,13 +43,14 @@ def run_names(runs: xr.Dataset) -> list[str]:
 
 def record_names(runs: xr.Dataset) -> list[str]:
     """Return the names of the per-record variables, ``step`` first."""
-    names = [str(n) for n in runs.variables if runs[n].dims == ("obs",)]
+    names = [str(n) for n, v in runs.variables.items() if v.dims == ("obs",)]
     return sorted(names, key=lambda name: (name != "step", name))
 
 
 def coordinate_names(runs: xr.Dataset) -> list[str]:
     """Return the names of the per-run variables, known ones in schema order, then the others."""
-    names = [str(n) for n in runs.variables if runs[n].dims == ("run",) and n not in BOOKKEEPING]
+    names = [str(n) for n, v in runs.variables.items() if v.dims == ("run",)]
+    names = [name for name in names if name not in BOOKKEEPING]
     order = {name: i for i, name in enumerate(RUN_FIELDS)}
     return sorted(names, key=lambda name: (order.get(name, len(order)), name))
 
