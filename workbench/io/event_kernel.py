@@ -18,7 +18,7 @@ MORE, SPECIAL, DAMAGED, LOST = 0, 1, 2, 3
 
 
 # Nothing here makes or returns an array, so that counting references to them, by atomic
-# instructions at every call, would be three quarters of the time. The option is not numba's public
+# instructions at every call, would be two thirds of the time. The option is not numba's public
 # promise: without it everything runs as well, only slower.
 _OPTIONS: dict[str, Any] = {"nogil": True, "forceinline": True}
 if hasattr(DefaultOptions, "_nrt"):
