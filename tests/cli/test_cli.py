@@ -146,7 +146,7 @@ def test_check_repairs_when_asked(call, store):
     (root / "CURRENT").write_text("curves-0.zarr\n")
     assert json.loads(call("check", "--store", store, "--json")[1])["ok"] is True  # just published
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("workbench.store.check.UNDERWAY_SECONDS", -1.0)
+        patched.setattr("workbench.store.folder.UNDERWAY_SECONDS", -1.0)
         code, out, _ = call("check", "--store", store, "--json")
         said = "CURRENT does not name generation 1, which is the newest."
         assert (code, json.loads(out)) == (1, {"ok": False, "problems": [said]})

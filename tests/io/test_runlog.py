@@ -54,6 +54,28 @@ def test_series_and_single_values_are_the_same(points):
         assert dict(zip(found["step"].tolist(), losses.tolist(), strict=True)) == expected
 
 
+@given(st.dictionaries(st.sampled_from("abcd"), st.lists(st.integers(0, 5), max_size=8)))
+def test_columns_logged_together_and_apart_share_their_steps(columns):
+    log = RunLog("r", source="s")
+    for name, steps in columns.items():
+        log.add_series(name, np.array(steps, np.int64), np.arange(len(steps)))
+    records = log.records()
+    assert records.pop("step").tolist() == sorted(set().union(*columns.values()))
+    for name, steps in columns.items():
+        last = {step: i for i, step in enumerate(steps)}
+        values = [last.get(step, np.nan) for step in sorted(set().union(*columns.values()))]
+        np.testing.assert_array_equal(records[name], values)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint64, np.int64, np.float32, np.float64])
+def test_steps_of_any_type_are_taken_exactly(log, kind):
+    log.add_series("train_loss", np.array([0, 5, 100], kind), [1, 2, 3])
+    assert log.records()["step"].tolist() == [0, 5, 100]
+    most = np.iinfo(kind).max if np.issubdtype(kind, np.integer) else np.inf
+    log.add_series("train_loss", np.array([most, 6], kind), [4, 5])
+    assert log.records()["step"].tolist() == [0, 5, 6, 100] + [127] * (kind is np.int8)
+
+
 def test_columns_get_the_names_of_the_schema_once(log):
     log.add(1, {"loss": 1.0, "train/loss": 2.0, "val/ppl": 3.0, "obs": 4.0, "_step": 5.0})
     records = log.records()

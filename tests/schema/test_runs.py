@@ -176,3 +176,10 @@ def test_filter_prints_as_it_was_written():
 
 def test_row_bounds_of_empty_runs():
     assert row_bounds(ragged([0, 2, 0])).tolist() == [0, 0, 2, 2]
+
+
+def test_steps_have_the_one_int64_that_zarr_knows(tmp_path):
+    steps = np.arange(3).astype("q")  # as ctypes and some readers give them
+    runs = make_runs({"run_id": ["a"]}, {"step": steps, "train_loss": np.ones(3)}, row_size=[3])
+    assert runs["step"].dtype.char == np.dtype(np.int64).char
+    runs[["step"]].reset_coords(drop=True).to_zarr(tmp_path / "runs.zarr", consolidated=False)

@@ -18,6 +18,7 @@ import struct
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,27 @@ def killed_after(seconds, work):
     os.waitpid(child, 0)
     with os.fdopen(reading, "rb") as pipe:
         return [step for (step,) in STEP.iter_unpack(pipe.read())]
+
+
+def apart(work):
+    """Do `work` in a fork and return its JSON: a process that used S3 itself must not fork."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        try:
+            result = json.dumps(work()).encode()
+            with os.fdopen(writing, "wb") as pipe:
+                pipe.write(result)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        result = pipe.read()
+    os.waitpid(child, 0)
+    return json.loads(result)
 
 
 def moment(rng, path, shortest, longest):
@@ -107,14 +129,14 @@ def kill_consolidations(path, rounds, rng):
     return {"rounds": rounds, "finished": len(finished)}
 
 
-def write_together(path, rounds, rng, curves=None):
+def write_together(path, rounds, rng):
     children = []
     for run in range(8):
         child = os.fork()
         if child == 0:
             status = 1
             try:
-                store = open_store(path, create=True, curves=curves)
+                store = open_store(path, create=True)
                 writer = store.start_run(f"r{run}", family="f")
                 for step in range(rounds):
                     writer.append(step=step, train_loss=value(run, step))
@@ -175,7 +197,7 @@ def kill_at_random(path, rounds, rng):
 
     After each kill the store is opened and checked, and what was acknowledged is looked up.
     """
-    open_store(path, create=True).close()
+    apart(lambda: open_store(path, create=True).close())
     readers = [Reader(path) for _ in range(2)]
     book = Book(path)
     with tempfile.TemporaryDirectory() as folder:
@@ -223,35 +245,43 @@ class Book:
         self.counts["acknowledged_points"] += max(0, last - before)
 
     def audit(self):
-        store = open_store(self.path)
-        if store.check():
-            result = store.repair()
-            self.counts["repaired"] += len(result.repaired)
-            self.unrepairable += result.problems
-        self.compare(store)
-        store.close()
+        def look():
+            store = open_store(self.path)
+            result = store.repair() if store.check() else None
+            found = ((), ()) if result is None else (result.repaired, result.problems)
+            return [*found, self.compare(store)]
+
+        repaired, problems, lost = apart(look)
+        self.counts["repaired"] += len(repaired)
+        self.unrepairable += problems
+        self.lost += lost
 
     def compare(self, store):
-        runs = store.runs()
+        """Return in what a store is not what was acknowledged, one sentence each."""
+        runs, lost = store.runs(), []
         held = {}
         for name, one in iter_runs(runs):
             steps = one["step"].to_numpy()
             run = int(name.removeprefix("r"))
             if not np.array_equal(steps, np.arange(len(steps))):
-                self.lost.append(f"{name} has a gap, or a step twice.")
+                lost.append(f"{name} has a gap, or a step twice.")
             if not np.array_equal(one["train_loss"].to_numpy(), value(run, steps)):
-                self.lost.append(f"{name} holds values that were never written.")
+                lost.append(f"{name} holds values that were never written.")
             held[run] = len(steps) - 1
         for run, last in self.steps.items():
             if held.get(run, -1) < last:
-                self.lost.append(f"r{run} ends at {held.get(run, -1)}, acknowledged was {last}.")
+                lost.append(f"r{run} ends at {held.get(run, -1)}, acknowledged was {last}.")
+        return lost
 
     def finish(self):
-        store = open_store(self.path)
-        store.consolidate()
-        self.unrepairable += store.check()
-        self.compare(store)
-        store.close()
+        def end():
+            store = open_store(self.path)
+            store.consolidate()
+            return [store.check(), self.compare(store)]
+
+        problems, lost = apart(end)
+        self.unrepairable += problems
+        self.lost += lost
 
 
 def record_run(book, number, rng, folder):
@@ -287,15 +317,14 @@ def import_runs(book, number, rng, folder):
 
     done = killed_after(moment(rng, book.path, 0.01, 0.35), read)
     book.killed("importers", finished=bool(done))
-    store = open_store(book.path)
-    there = set(store.table()["run_id"]) & {f"r{run}" for run in names}
+    listed = apart(lambda: open_store(book.path).table()["run_id"].tolist())
+    there = set(listed) & {f"r{run}" for run in names}
     if len(there) not in (0, IMPORTED) or (done and not there):
         book.lost.append(f"import {number} left {len(there)} of {IMPORTED} runs.")
     if rng.random() < 0.5 or done:
-        import_sources(store, [log])
+        apart(lambda: len(import_sources(book.path, [log]).imported))
         for run in names:
             book.acknowledge(run, POINTS - 1)
-    store.close()
 
 
 def consolidate_runs(book, number, rng, folder):
@@ -364,5 +393,5 @@ def _read_until(path, stopped):
 
 
 if __name__ == "__main__":
-    mode, path, rounds, seed, *curves = sys.argv[1:]
-    print(json.dumps(globals()[mode](path, int(rounds), random.Random(int(seed)), *curves)))
+    mode, path, rounds, seed = sys.argv[1:]
+    print(json.dumps(globals()[mode](path, int(rounds), random.Random(int(seed)))))

@@ -178,7 +178,7 @@ def as_runs(parts):
     )
 
 
-def test_a_store_grows_as_its_logs_do(store):
+def test_a_store_grows_as_its_logs_do(store, tmp_path):
     store.add_runs(as_runs({"a": log(range(4)), "b": log(range(4), 1), "c": log(range(3))}))
     late = as_runs({"b": log(range(9), 1), "a": log(range(4)), "d": log(range(2)), "c": log([3])})
     result = store.add_runs(late)
@@ -191,14 +191,14 @@ def test_a_store_grows_as_its_logs_do(store):
     )
     assert store.check() == ()
     assert store.table().set_index("run_id")["n_records"].to_dict() == dict(a=4, b=9, c=4, d=2)
-    assert digests(store.runs()) == _stored_once(store, once)
+    assert digests(store.runs()) == _stored_once(tmp_path / "once", once)
     assert store.add_runs(late).grown == ()
 
 
-def _stored_once(store, runs):
+def _stored_once(path, runs):
     from workbench.store import open_store
 
-    fresh = open_store(store.root.with_name("once"), create=True)
+    fresh = open_store(path, create=True)
     fresh.add_runs(runs)
     found = digests(fresh.runs())
     fresh.close()

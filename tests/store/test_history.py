@@ -134,16 +134,17 @@ def test_times_rise_even_when_the_clock_goes_back(store, few_runs, monkeypatch):
     assert store.runs(at=second.time).sizes["run"] == 2
 
 
-def test_a_registry_of_version_1_is_brought_up_to_date(folder_store, few_runs):
-    folder_store.add_runs(few_runs(2))
-    folder_store.close()
-    old = sqlite3.connect(folder_store.root / "registry.sqlite")
+def test_a_registry_of_version_1_is_brought_up_to_date(local_store, few_runs):
+    local_store.add_runs(few_runs(2))
+    local_store.close()
+    old = sqlite3.connect(local_store.root / "registry.sqlite")
     old.executescript(
         "drop table facts; drop table generations;"
+        "delete from meta where key like 'revision/%'; alter table runs drop column folded;"
         "update meta set value = 1 where key = 'schema_version';"
     )
     old.close()
-    store = open_store(folder_store.address)
+    store = open_store(local_store.address)
     assert [(entry.generation, entry.n_runs) for entry in store.history()] == [(1, 2)]
     assert store.runs(at=1).sizes["run"] == 2
     assert store.add_runs(few_runs(3)).added == ("r2",)

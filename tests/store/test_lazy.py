@@ -95,7 +95,7 @@ def test_a_cluster_of_two_processes_computes_the_cube(sweep, tmp_path):
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True}
     with (
         distributed.LocalCluster(
-            **options, dashboard_address=None, local_directory=str(tmp_path / "dask")
+            **options, dashboard_address="127.0.0.1:0", local_directory=str(tmp_path / "dask")
         ) as cluster,
         distributed.Client(cluster),
     ):
@@ -130,13 +130,13 @@ def test_the_tree_opens_in_chunks(sweep):
     xr.testing.assert_equal(tree["cube"].to_dataset().load(), to_cube(sweep.runs()))
 
 
-def test_the_tree_in_chunks_takes_the_loss_every_run_has(store, few_runs):
+def test_the_tree_in_chunks_takes_the_loss_every_run_has(store, few_runs, tmp_path):
     runs = few_runs(2, total_steps=[40.0, 40.0])
     store.add_runs(runs.assign(eval_loss=("obs", [1.0] * 5 + [np.nan] * 5)))
     assert open_tree(store.address, chunks="auto")["cube"]["loss"].attrs["loss"] == "train_loss"
-    other = open_store(store.root.with_name("other"), create=True)
+    other = open_store(tmp_path / "other", create=True)
     other.add_runs(runs.assign(eval_loss=("obs", [1.0] * 10)))
-    assert open_tree(other.root, chunks="auto")["cube"]["loss"].attrs["loss"] == "eval_loss"
+    assert open_tree(other.address, chunks="auto")["cube"]["loss"].attrs["loss"] == "eval_loss"
     other.close()
 
 
@@ -212,7 +212,7 @@ def test_an_export_overtaken_twice_is_written_again(sweep, few_runs, tmp_path, m
     def slow(chosen, path):
         write(chosen, path)
         while pending:
-            other = open_store(sweep.root)
+            other = open_store(sweep.address)
             other.add_runs(few_runs(1, prefix=pending.pop()))
             other.close()
 

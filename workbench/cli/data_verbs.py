@@ -48,7 +48,9 @@ _LEADING = (
 
 @app.command(name="import")
 def import_(
-    *sources: Annotated[Path, Parameter(help="Files or folders to read.")],
+    *sources: Annotated[
+        str, Parameter(help="Files or folders to read, or wandb://entity/project.")
+    ],
     store: StorePath = None,
     format: Annotated[str, Parameter(help="Log format; auto looks at the content.")] = "auto",
     family: Annotated[str | None, Parameter(help="Family the runs belong to.")] = None,

@@ -12,16 +12,25 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.core.options import DefaultOptions
 
 MORE, SPECIAL, DAMAGED, LOST = 0, 1, 2, 3
+
+
+# Nothing here makes or returns an array, so that counting references to them, by atomic
+# instructions at every call, would be two thirds of the time. The option is not numba's public
+# promise: without it everything runs as well, only slower.
+_OPTIONS: dict[str, Any] = {"nogil": True, "forceinline": True}
+if hasattr(DefaultOptions, "_nrt"):
+    _OPTIONS["_nrt"] = False
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile at the first call and keep the code; not kept where no folder can be written."""
     try:
-        kept: Callable[..., Any] = njit(cache=True, nogil=True)(function)
+        kept: Callable[..., Any] = njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:
-        kept = njit(nogil=True)(function)
+        kept = njit(**_OPTIONS)(function)
     return kept
 
 

@@ -21,9 +21,10 @@ class Point(NamedTuple):
     wall_time: NDArray[np.float64]
     value: NDArray[np.float64]
 
-    def at(self, chosen: NDArray[Any]) -> Point:
-        """Return the points that a mask or positions choose, in that order."""
-        return Point(*(column[chosen] for column in self))
+    def at(self, chosen: NDArray[Any] | slice) -> Point:
+        """Return the points that a mask, positions or a slice choose, in that order."""
+        tag, step, wall, value = self
+        return Point(tag[chosen], step[chosen], wall[chosen], value[chosen])
 
 
 class EventLog:
@@ -97,7 +98,7 @@ class EventLog:
         if self.first_time == math.inf and np.isfinite(columns[2]).any():
             self.first_time = float(columns[2][np.isfinite(columns[2])][0])
         for own, more in zip(self._columns, columns, strict=True):
-            own.frombytes(more.tobytes())
+            own.frombytes(np.ascontiguousarray(more, own.typecode).data.cast("B"))
 
     def join(self, later: EventLog) -> None:
         """Take over what a file that was started later holds."""

@@ -27,7 +27,9 @@ from workbench.io.reading import (
     as_mapping,
     existing,
     find_sources,
+    is_address,
     read_source,
+    source_at,
 )
 from workbench.io.result import Format, ImportedRun, MappingReport, Source
 from workbench.schema import canonical_run_name, iter_runs
@@ -172,6 +174,13 @@ def _checked(
         msg = (
             "total_steps=last says that the last logged step is the planned end, which a log "
             "that is followed has not reached. Give the planned number: total_steps=N"
+        )
+        raise ArgumentError(msg)
+    address = next((os.fspath(source) for source in sources if is_address(source)), None)
+    if address is not None:
+        msg = (
+            f"SOURCE {address!r} is an address, and only files and folders can be followed. "
+            "Import it without --follow, and again when there is more."
         )
         raise ArgumentError(msg)
     return [existing(source) for source in sources]
@@ -339,7 +348,7 @@ def _table_rows(store: Store) -> dict[str, dict[str, Any]]:
 
 def _logs_at(path: Path, options: _Options) -> list[tuple[Source, Format]]:
     try:
-        found, _ = find_sources(path, format=options.format, columns=options.mapping.columns)
+        found, _ = find_sources(source_at(path, options.mapping.columns), format=options.format)
     except OSError:  # a file that was there a moment ago
         return []
     return found

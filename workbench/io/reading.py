@@ -68,8 +68,9 @@ def read(
 
     Parameters
     ----------
-    source : path
+    source : path or URL
         File, or folder; in a folder a curve without a name of its own is named after its file.
+        Or the address of runs at a service: ``wandb://entity/project``.
     format : str
         ``auto`` looks at the content; else a name among ``workbench.io.FORMATS``.
     settings : mapping of str to str
@@ -103,6 +104,11 @@ def as_mapping(mapping: MappingLike) -> ColumnMapping:
     return mapping if isinstance(mapping, ColumnMapping) else load_mapping(mapping)
 
 
+def is_address(source: str | os.PathLike[str]) -> bool:
+    """Tell whether a source is an address at a service, not a path."""
+    return "://" in os.fspath(source)
+
+
 def existing(source: str | os.PathLike[str]) -> Path:
     """Return a source as a path; `ArgumentError` when there is nothing."""
     path = Path(source)
@@ -113,6 +119,17 @@ def existing(source: str | os.PathLike[str]) -> Path:
     return path
 
 
+def _own_source(given: str | os.PathLike[str], columns: Mapping[str, str]) -> Source:
+    if is_address(given):
+        return Source(Path(given), Path(given).name, columns, os.fspath(given))
+    return source_at(existing(given), columns)
+
+
+def source_at(path: Path, columns: Mapping[str, str]) -> Source:
+    """Return a file or folder as a source that is called like it."""
+    return Source(path, path.resolve().name if path.is_dir() else path.stem, columns)
+
+
 def _read_path(
     source: str | os.PathLike[str],
     format: str,
@@ -120,10 +137,10 @@ def _read_path(
     family: str | None,
     mapping: ColumnMapping,
 ) -> SourceResult:
-    path = existing(source)
-    found, skipped = find_sources(path, format=format, columns=mapping.columns)
+    own = _own_source(source, mapping.columns)
+    found, skipped = find_sources(own, format=format)
     if not found:
-        _refuse(path)
+        _refuse(own.path)
     results = [
         read_source(each, known, settings=settings, family=family, mapping=mapping)
         for each, known in found
@@ -132,30 +149,33 @@ def _read_path(
     for result in results:
         report = report.plus(result.report)
     runs = join_runs([result.runs for result in results])
-    report = report.plus(MappingReport(notes=_open_ended(runs, path)))
-    said = f"read {plural(runs.sizes['run'], 'run')} of {path.name!r}"
+    report = report.plus(MappingReport(notes=_open_ended(runs, str(own))))
+    said = f"read {plural(runs.sizes['run'], 'run')} of {own.path.name!r}"
     mapped = frozenset().union(*(result.mapped for result in results))
     return SourceResult(add_history(runs, said), report, mapped)
 
 
 def find_sources(
-    path: Path, *, format: str, columns: Mapping[str, str]
+    own: Source, *, format: str
 ) -> tuple[list[tuple[Source, Format]], tuple[SkippedSource, ...]]:
-    """Return every log at a path with its format, and the files in no known one.
+    """Return every log of a source with its format, and the files in no known one.
 
     Parameters
     ----------
-    path : Path
-        File or folder.
+    own : Source
+        File, folder or address.
     format : str
         ``auto``, or the name of the format that counts.
-    columns : mapping of str to str
-        Canonical names that a mapping file states.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such format, or the address is at no service that can be read.
     """
     found: list[tuple[Source, Format]] = []
     skipped: list[SkippedSource] = []
     chosen = None if format == "auto" else named_format(format)
-    for each in _sources(path, chosen, columns):
+    for each in _sources(own, chosen):
         known = chosen or format_of(each)
         if known is None:
             skipped.append(SkippedSource(source=str(each), reason="no known format"))
@@ -164,12 +184,14 @@ def find_sources(
     return found, tuple(skipped)
 
 
-def _sources(path: Path, chosen: Format | None, columns: Mapping[str, str]) -> Iterator[Source]:
-    own = Source(path, path.resolve().name if path.is_dir() else path.stem, columns)
-    if path.is_file() or (format_of(own) if chosen is None else chosen.sniff(own)):
+def _sources(own: Source, chosen: Format | None) -> Iterator[Source]:
+    if own.path.is_file() or (format_of(own) if chosen is None else chosen.sniff(own)):
         yield own
-        return
-    yield from _inside(path, path, chosen, columns)
+    elif own.url:
+        msg = f"SOURCE {own.url!r} is at no known service. Give a path or wandb://entity/project."
+        raise ArgumentError(msg)
+    else:
+        yield from _inside(own.path, own.path, chosen, own.columns)
 
 
 def _inside(
@@ -258,14 +280,14 @@ def _report(
     )
 
 
-def _open_ended(runs: xr.Dataset, path: Path) -> tuple[str, ...]:
+def _open_ended(runs: xr.Dataset, source: str) -> tuple[str, ...]:
     ends = [np.isnan(runs[name].to_numpy()) for name in ("total_steps", "tokens_total")]
     count = int(np.logical_and(*ends).sum())
     if not count:
         return ()
     return (
-        f"{path}: the planned end of {count} of {plural(runs.sizes['run'], 'run')} is unknown, so "
-        "progress is not known either. Give --set total_steps=N or --set tokens_total=D, or "
+        f"{source}: the planned end of {count} of {plural(runs.sizes['run'], 'run')} is unknown, "
+        "so progress is not known either. Give --set total_steps=N or --set tokens_total=D, or "
         "--set total_steps=last if they ran to their planned end.",
     )
 
@@ -285,8 +307,8 @@ def import_sources(
     ----------
     store : Store or path
         Where to; a path's store is opened, or made, once everything has been read.
-    sources : sequence of path
-        Files or folders.
+    sources : sequence of path or URL
+        Files, folders or addresses, as for `read`.
     format, settings, family, mapping
         As for `read`.
 

@@ -115,22 +115,32 @@ HEAD_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Source:
-    """One thing to read: its path and the name to give a run that has none of its own.
+    """One thing to read.
 
-    `columns` are the canonical names a mapping file states for columns, for readers that have to
-    know a step or a loss to read at all.
+    Parameters
+    ----------
+    path : Path
+        File or folder; of no meaning when there is a URL.
+    name : str
+        For a run that has none of its own.
+    columns : mapping of str to str
+        Canonical names a mapping file states for columns, for readers that have to know a step or
+        a loss to read at all.
+    url : str
+        Address at a service, such as ``wandb://entity/project``; "" for files and folders.
     """
 
     path: Path
     name: str = field(default="")
     columns: Mapping[str, str] = field(default_factory=dict)
+    url: str = field(default="")
 
     def __str__(self) -> str:
-        return str(self.path)
+        return self.url or str(self.path)
 
     @cached_property
     def head(self) -> bytes:
-        """The first 64 KiB of a file, for tests of its content; empty for a folder."""
+        """The first 64 KiB of a file, for tests of its content; empty for anything else."""
         try:
             with self.path.open("rb") as file:
                 return file.read(HEAD_BYTES)

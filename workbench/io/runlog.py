@@ -92,14 +92,16 @@ class RunLog:
         steps, values : array-like of shape (point,)
             Steps that are no whole number from 0 are counted as left out.
         """
-        given, logged = np.asarray(steps, np.float64), np.asarray(values, np.float64)
+        given, logged = np.asarray(steps), np.asarray(values, np.float64)
+        if given.dtype.kind not in "iu":
+            given = given.astype(np.float64)
         usable = usable_steps(given)
         if not usable.all():
             self.leave_out("record without a usable step", int((~usable).sum()))
             given, logged = given[usable], logged[usable]
         if name in self._steps or self._start(name, len(given)):
-            self._steps[name].frombytes(given.astype(np.int64).tobytes())
-            self._values[name].frombytes(logged.tobytes())
+            _append(self._steps[name], given)
+            _append(self._values[name], logged)
 
     def _start(self, name: str, count: int) -> bool:
         """Start a column, unless its name is too long to be one; count what is left out then."""
@@ -169,14 +171,14 @@ class RunLog:
             name: last_of_each(np.asarray(self._steps[name]), np.asarray(self._values[name]))
             for name in self._steps
         }
-        steps = np.unique(np.concatenate([np.empty(0, np.int64), *(s for s, _ in series.values())]))
+        steps = _all_of([own for own, _ in series.values()])
         names = _column_names(series)
-        records: Records = {"step": steps.astype(np.int64)}
+        records: Records = {"step": steps}
         for given, (own, values) in series.items():
             if names[given] == "step":
                 continue
             full = np.full(len(steps), np.nan)
-            full[np.searchsorted(steps, own)] = values
+            full[slice(None) if len(own) == len(steps) else np.searchsorted(steps, own)] = values
             records[names[given]] = full
         return records
 
@@ -304,11 +306,27 @@ def _run_settings(log: RunLog, columns: set[str]) -> dict[str, Any]:
     return own
 
 
-def usable_steps(steps: NDArray[np.float64]) -> NDArray[np.bool_]:
+def usable_steps(steps: NDArray[Any]) -> NDArray[np.bool_]:
     """Tell which steps are whole numbers from 0; NaN is not."""
-    with np.errstate(invalid="ignore"):  # the remainder of infinity
-        usable: NDArray[np.bool_] = (steps >= 0) & (steps < _STEP_LIMIT) & (steps % 1 == 0)
+    usable: NDArray[np.bool_] = (steps >= 0) & (steps < _STEP_LIMIT)
+    if steps.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):  # a signalling NaN
+            usable &= np.floor(steps) == steps
     return usable
+
+
+def _append(column: array[Any], more: NDArray[Any]) -> None:
+    column.frombytes(np.ascontiguousarray(more, column.typecode).data.cast("B"))
+
+
+def _all_of(series: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return the steps of all series, each of which is sorted without repetition."""
+    first = max(series, key=len, default=np.empty(0, np.int64))
+    others = [steps for steps in series if not np.array_equal(steps, first)]
+    if not others:
+        return first.copy()
+    steps = np.sort(np.concatenate([first, *others]))
+    return steps[np.diff(steps, prepend=-1) > 0]
 
 
 def plain_text(text: str) -> str:
@@ -349,7 +367,7 @@ def last_of_each(
     steps: NDArray[Any], values: NDArray[np.float64]
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Return steps sorted without repetition, and of the values of each the one that came last."""
-    if len(steps) < 2 or (np.diff(steps) > 0).all():
+    if (steps[1:] > steps[:-1]).all():
         return steps, values
     order = np.argsort(steps, kind="stable")
     ends = np.flatnonzero(np.diff(steps[order], append=steps[order[-1]] + 1))

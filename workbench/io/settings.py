@@ -81,8 +81,8 @@ def set_coordinate(runs: xr.Dataset, name: str, values: ArrayLike) -> xr.Dataset
     """Return `runs` with coordinate `name`, in place of any alias of it."""
     same = [
         str(other)
-        for other in runs.variables
-        if runs[other].dims == ("run",) and canonical_run_name(str(other)) == name
+        for other, variable in runs.variables.items()
+        if variable.dims == ("run",) and canonical_run_name(str(other)) == name
     ]
     return runs.drop_vars(same).assign_coords({name: ("run", np.asarray(values))})
 
@@ -149,6 +149,8 @@ def set_provenance(runs: xr.Dataset, path: Path) -> xr.Dataset:
         for name in ("source", "source_sha256")
     }
     known = own["source_sha256"] != ""
+    if known.all():
+        return runs
     here = {"source": str(path), "source_sha256": sha256_of(path)}
     for name, value in here.items():
         runs = set_coordinate(runs, name, np.where(known, own[name], value))

@@ -91,9 +91,9 @@ def _kept(attrs: dict[str, object]) -> dict[str, object]:
 
 def _renames(ds: xr.Dataset) -> dict[str, str]:
     names = {}
-    for name in map(str, ds.variables):
-        canonical = canonical_run_name(name) if ds[name].dims == ("run",) else name
-        if ds[name].dims == ("obs",):
+    for name, variable in ((str(n), v) for n, v in ds.variables.items()):
+        canonical = canonical_run_name(name) if variable.dims == ("run",) else name
+        if variable.dims == ("obs",):
             canonical = canonical_record_name(name)
         if canonical != name and canonical not in ds.variables:
             names[name] = canonical

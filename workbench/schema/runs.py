@@ -152,7 +152,9 @@ def make_runs(
 def _record(name: str, array: NDArray[Any]) -> NDArray[Any]:
     if name != "step" and array.dtype == np.float32:
         return array
-    return array.astype(np.int64 if name == "step" else np.float64, copy=False)
+    wanted = np.dtype(np.int64 if name == "step" else np.float64)
+    # NumPy has two types of int64 that compare equal; Zarr knows the one of this letter.
+    return array if array.dtype.char == wanted.char else array.astype(wanted)
 
 
 def _typed(name: str, values: ArrayLike) -> NDArray[Any]:

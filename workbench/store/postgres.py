@@ -4,7 +4,7 @@ Isolation is READ COMMITTED with row locks taken in one fixed order (see ``regis
 SERIALIZABLE with repetition: every write of the store knows beforehand which rows it decides on,
 and the locks make exactly those that touch one run take turns, as SQLite's single writer does,
 while writers of different runs never wait for each other nor do work twice. A transaction that is
-the victim of a deadlock all the same is begun again, once. Readers see one moment of everything:
+the victim of a deadlock all the same is begun again. Readers see one moment of everything:
 REPEATABLE READ, read only.
 
 Every commit waits for the server's disk, as its administrator set ``synchronous_commit``: a server
@@ -13,6 +13,7 @@ that is killed forgets commits that did not, and a killed server process is no p
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from workbench.store.registry import Batch, Registry, meta, shard_of
 
 SCHEMA = "workbench"
 BUSY_SECONDS = 60
+DEADLOCKS = 5
 WRITER_PATIENCE = 30.0
 READER_PATIENCE = 5.0
 """So long a transaction tries to reach a server that has answered before: it may be restarting."""
@@ -128,7 +130,7 @@ class PostgresRegistry(Registry):
                 return True
             return bool(connection.exec_driver_sql(_ADD, values).scalar_one())
 
-        return self._twice(add, self._statement)
+        return self._repeated(add, self._statement)
 
     @contextmanager
     def _statement(self) -> Iterator[sa.Connection]:
@@ -153,8 +155,11 @@ class PostgresRegistry(Registry):
                 time.sleep(pause)
                 pause = min(2 * pause, 1.0)
 
-    def _may_repeat(self, error: DBAPIError) -> bool:
-        return error.connection_invalidated or _state(error) in _AGAIN
+    def _may_repeat(self, error: DBAPIError, number: int) -> bool:
+        if _state(error) in _AGAIN and number < DEADLOCKS:
+            time.sleep(random.uniform(0, 0.02 * 2**number))  # or both meet there again
+            return True
+        return bool(error.connection_invalidated) and number == 0
 
     def _why(self, error: DBAPIError) -> str:
         if error.connection_invalidated:

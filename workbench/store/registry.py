@@ -14,6 +14,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -148,12 +149,12 @@ class Registry(ABC):
 
     def query(self, work: Callable[[sa.Connection], _T]) -> _T:
         """Return what `work` reads in one transaction, read again if the connection was lost."""
-        return self._twice(
+        return self._repeated(
             lambda connection, _again: work(connection), lambda: self._transaction(writes=False)
         )
 
     def transact(self, work: Callable[[sa.Connection, bool], _T], *, durable: bool = False) -> _T:
-        """Do `work` in a write transaction, and once more if the connection was lost.
+        """Do `work` in a write transaction, and again if the connection was lost.
 
         Parameters
         ----------
@@ -163,22 +164,22 @@ class Registry(ABC):
         durable : bool
             As for `write`.
         """
-        return self._twice(work, lambda: self._transaction(writes=True, durable=durable))
+        return self._repeated(work, lambda: self._transaction(writes=True, durable=durable))
 
-    def _twice(
+    def _repeated(
         self,
         work: Callable[[sa.Connection, bool], _T],
         begin: Callable[[], AbstractContextManager[sa.Connection]],
     ) -> _T:
         with self._translated():
-            try:
-                with begin() as connection:
-                    return work(connection, False)
-            except DBAPIError as error:
-                if not self._may_repeat(error):
-                    raise
-            with begin() as connection:
-                return work(connection, True)
+            for number in count():
+                try:
+                    with begin() as connection:
+                        return work(connection, number > 0)
+                except DBAPIError as error:
+                    if not self._may_repeat(error, number):
+                        raise
+        raise AssertionError  # the loop ends by itself
 
     @abstractmethod
     def _transaction(
@@ -197,8 +198,8 @@ class Registry(ABC):
     def problems(self) -> tuple[str, ...]:
         """Return what the database itself finds wrong with the registry."""
 
-    def _may_repeat(self, error: DBAPIError) -> bool:
-        """Tell whether a transaction failed for a reason that is gone when it is begun again."""
+    def _may_repeat(self, error: DBAPIError, number: int) -> bool:
+        """Tell, after failure `number` from 0, whether the transaction may be begun again now."""
         return False
 
     def _why(self, error: DBAPIError) -> str:

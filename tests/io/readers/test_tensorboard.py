@@ -20,7 +20,7 @@ from tests.io.event_bytes import (
     version,
 )
 from workbench.errors import DataError
-from workbench.io import read
+from workbench.io import event_files, read
 from workbench.io.formats import format_of
 from workbench.io.result import Source
 from workbench.schema import run_names
@@ -135,6 +135,29 @@ def test_a_restart_without_one_wins_where_both_logged(tmp_path):
     assert curve(result.runs) == {0: 0, 1: 1, 2: 2, 3: 13, 4: 14, 5: 15, 6: 6, 7: 7}
     assert "3 values of 'a' logged again" in notes(result)
     assert result.runs["wall_time"].to_numpy().tolist() == [1, 2, 3, 53, 54, 55, 7, 8]
+
+
+def test_the_time_of_a_step_is_when_something_was_logged_last_there(tmp_path):
+    content = version()
+    for step in range(4):
+        content += event(step, scalar("train/loss", 1.0), wall=10.0 + step)
+        content += event(step, scalar("lr", 1.0), wall=20.0 - step)
+    content += event(2, scalar("eval/loss", 1.0), wall=30.0)
+    content += event(7, scalar("eval/loss", 1.0), wall=5.0)
+    runs = read(put(tmp_path / "a", content)).runs
+    assert runs["step"].to_numpy().tolist() == [0, 1, 2, 3, 7]
+    assert runs["wall_time"].to_numpy().tolist() == [20, 19, 30, 17, 5]
+
+
+def test_compiled_and_interpreted_give_the_same_runs(tmp_path, monkeypatch):
+    pytest.importorskip("numba")
+    path = put(tmp_path / "a", rich() + losses(range(50)) + losses(range(40, 60), offset=5))
+    found = []
+    for compiled in (False, True):
+        monkeypatch.setattr(event_files, "repays_kernel", lambda size, way=compiled: way)
+        found.append(read(path))
+    assert found[0].report == found[1].report
+    assert found[0].runs.drop_attrs().identical(found[1].runs.drop_attrs())
 
 
 def test_every_restart_voids_all_that_came_before_it(tmp_path):

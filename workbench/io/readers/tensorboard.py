@@ -14,7 +14,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,10 +191,11 @@ def _series(folder: _Folder, log: RunLog) -> dict[str, Point]:
         steps = sorted({step for _, step in folder.log.restarts})
         log.leave_out(f"value that a restart at step {steps[0]} made void", int(void.sum()))
         points = points.at(~void)
-    order = np.argsort(points.tag, kind="stable")
-    counts = np.bincount(points.tag, minlength=len(folder.log.tags))
-    parts = np.split(order, np.cumsum(counts)[:-1])
-    return {tag: points.at(own) for tag, own in zip(folder.tags(), parts, strict=False)}
+    names = folder.tags()
+    points = points.at(np.argsort(points.tag, kind="stable"))
+    ends = np.cumsum(np.bincount(points.tag, minlength=len(names))).tolist()
+    parts = map(slice, [0, *ends], ends)
+    return {name: points.at(part) for name, part in zip(names, parts, strict=True)}
 
 
 def _void(steps: NDArray[np.int64], restarts: list[tuple[int, int]]) -> NDArray[np.bool_]:
@@ -247,11 +248,23 @@ def _add(log: RunLog, series: Mapping[str, Point]) -> None:
             log.add_series(names[tag], points.step, points.value)
     if kept:
         clock = "wall_time" if "wall_time" not in names.values() else "event_wall_time"
-        steps = np.concatenate([points.step for points in kept.values()])
-        times = np.concatenate([points.wall_time for points in kept.values()])
-        order = np.argsort(times, kind="stable")
-        usable = order[steps[order] >= 0]
-        log.add_series(clock, *last_of_each(steps[usable], times[usable]))
+        log.add_series(clock, *_last_times(kept.values()))
+
+
+def _last_times(series: Iterable[Point]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the steps at which anything was logged, and when that was done last."""
+    steps: list[NDArray[np.int64]] = []
+    times: list[NDArray[np.float64]] = []
+    for points in series:
+        if steps and np.array_equal(steps[-1], points.step):  # tags that are logged together
+            times[-1] = np.maximum(times[-1], points.wall_time)
+        else:
+            steps.append(points.step)
+            times.append(points.wall_time)
+    all_steps, all_times = np.concatenate(steps), np.concatenate(times)
+    order = np.argsort(all_times, kind="stable")
+    usable = order[all_steps[order] >= 0]
+    return last_of_each(all_steps[usable], all_times[usable])
 
 
 def _mention_other_files(log: RunLog, folder: Path) -> None:
