@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import builtins
 import math
 import shutil
 import sqlite3
@@ -12,6 +11,7 @@ import pytest
 from tests.io.readers.clients import contents, mutated, run_client
 from workbench.errors import DataError
 from workbench.io import import_sources, read
+from workbench.io.readers import aim_process
 from workbench.io.readers.aim import FORMAT
 from workbench.io.result import Source
 from workbench.schema import run_names, take_runs
@@ -137,15 +137,34 @@ def test_the_folder_above_and_importing_twice(written, tmp_path):
 
 
 def test_without_aim_the_extra_is_named(written, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("aim"):
-            raise ModuleNotFoundError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"pip install 'collapse-workbench\[trackers\]'"):
+        read(written)
+
+
+def test_a_view_without_an_end_is_refused_in_time(written, tmp_path):
+    path = shutil.copytree(written, tmp_path / ".aim")
+    own = sqlite3.connect(path / "run_metadata.sqlite")
+    columns = [row[1] for row in own.execute("PRAGMA table_info(run)")]
+    own.execute("PRAGMA foreign_keys = OFF")
+    own.execute("ALTER TABLE run RENAME TO run_")
+    own.execute(
+        f"CREATE VIEW run AS WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r) "
+        f"SELECT {', '.join(f'x AS {name}' for name in columns)} FROM r"
+    )
+    own.commit()
+    own.close()
+    started = time.monotonic()
+    with pytest.raises(DataError, match=r"cannot be read by Aim: the library ended with signal"):
+        read(path)
+    assert time.monotonic() - started < 60
+
+
+def test_a_library_that_crashes_is_said(written, tmp_path, monkeypatch):
+    script = tmp_path / "child.py"
+    script.write_text("import os, signal\ndef main(*_): os.kill(os.getpid(), signal.SIGSEGV)\n")
+    monkeypatch.setattr(aim_process, "__file__", str(script))
+    with pytest.raises(DataError, match="ended with signal 11"):
         read(written)
 
 
