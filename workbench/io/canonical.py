@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import xarray as xr
 
 from workbench.io.foreign import foreign_library
@@ -35,6 +37,8 @@ def sniff_zarr(source: Source) -> bool:
 def read_zarr(source: Source) -> Parsed:
     """Read a Zarr group of ragged runs."""
     consolidated = (source.path / ".zmetadata").is_file()
+    with foreign_library(source.path):
+        _open_one_by_one(source.path)
     with (
         foreign_library(source.path),
         xr.open_dataset(
@@ -47,6 +51,18 @@ def read_zarr(source: Source) -> Parsed:
     ):
         runs = opened.load()
     return _in_schema(source, runs)
+
+
+def _open_one_by_one(group: Path) -> None:
+    """Meet damaged metadata here: of several arrays opened together Zarr reports only one.
+
+    What it finds in the others is printed, with tracebacks, when they are garbage.
+    """
+    import zarr
+
+    for path in sorted(group.iterdir()):
+        if any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup")):
+            zarr.open(path, mode="r")
 
 
 def sniff_store(source: Source) -> bool:
