@@ -17,20 +17,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from fuzz_seeds import Seed
 from fuzz_structures import mutated
 
 from workbench.errors import WorkbenchError
-from workbench.io import import_sources, read
+from workbench.io import import_sources
 from workbench.store import Store, open_store
 
 HANG_SECONDS = 10
 GROWTH_BYTES = 1 << 30
 ALLOWED = ("read", "refused", "imported")
 _NET_BYTES = 4 << 30  # what a process may ask for at all; what it takes is measured
-_IMPORTED_SHARE = 0.02  # imported, not only read; all that cannot be read are tried on the store
-_IMPORTED_ALWAYS = ("aim", "netcdf")  # read by slow processes: once must do
+_IMPORTED_SHARE = 0.02  # of the inputs that can be read; adding runs to a store takes its time
 _IMPORTS_A_STORE = 10
 _INPUTS_A_PROCESS = 1000
 _IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -39,6 +39,10 @@ Job = tuple[str, int]
 
 class HangError(BaseException):
     """A read took too long; no handler of errors on the way may take it for one."""
+
+
+class WholeReadError(BaseException):
+    """All was read and would now go into the store."""
 
 
 @dataclass(frozen=True)
@@ -81,24 +85,40 @@ class Target:
     """The store that inputs are imported into; a new one after some imports, to stay small."""
 
     def __init__(self, folder: Path) -> None:
+        self.takes = True
         self._folder = folder
         self._made = 0
-        self._imports = 0
         self.store = self._new()
-        self._state = self.state()
 
     def _new(self) -> Store:
         self._made += 1
-        return open_store(self._folder / f"store{self._made}", create=True)
+        self._imports = 0
+        store = open_store(self._folder / f"store{self._made}", create=True)
+        whole = store.add_runs
+
+        def add_runs(runs: Any) -> Any:
+            if not self.takes:
+                raise WholeReadError
+            return whole(runs)
+
+        store.add_runs = add_runs  # type: ignore[method-assign]
+        self.store = store
+        self._state = self.state()
+        return store
+
+    def renew(self) -> None:
+        """Take a new store."""
+        self.store.close()
+        shutil.rmtree(self._folder / f"store{self._made}")
+        self._new()
 
     def changed(self) -> None:
         """Say that an import was made; after some, take a new store."""
         self._imports += 1
         if self._imports >= _IMPORTS_A_STORE:
-            self.store.close()
-            shutil.rmtree(self._folder / f"store{self._made}")
-            self.store, self._imports = self._new(), 0
-        self._state = self.state()
+            self.renew()
+        else:
+            self._state = self.state()
 
     def is_as_it_was(self) -> bool:
         """Tell whether nothing changed since the last import."""
@@ -129,21 +149,17 @@ def _on_alarm(_number: int, _frame: object) -> None:
     raise HangError
 
 
-def outcome(source: Path, format: str, target: Target, rng: random.Random, often: bool) -> str:
-    """Read one input, and import it now and then or when it is refused; say what came of it."""
-    if not often and rng.random() >= _IMPORTED_SHARE:
-        try:
-            with time_limit():
-                read(source, format=format)
-        except WorkbenchError as error:
-            if _lacked_memory(error):
-                return f"asked for more than {_NET_BYTES} bytes"
-        else:
-            return "read"
+def outcome(source: Path, format: str, target: Target, rng: random.Random) -> str:
+    """Import one input, as far as the store's door or now and then into it; say what came of it."""
+    target.takes = rng.random() < _IMPORTED_SHARE
     try:
         with time_limit():
             import_sources(target.store, [source], format=format)
-    except WorkbenchError:
+    except WholeReadError:
+        return "read"
+    except WorkbenchError as error:
+        if _lacked_memory(error):
+            return f"asked for more than {_NET_BYTES} bytes"
         return "refused" if target.is_as_it_was() else "store changed by a failed import"
     target.changed()
     return "imported"
@@ -181,7 +197,7 @@ def _one(job: Job, inputs: Inputs, target: Target, folder: Path) -> Result:
     before, start = _memory("VmRSS"), time.perf_counter()
     children = _children()
     try:
-        found = outcome(source, format, target, rng, job[0] in _IMPORTED_ALWAYS)
+        found = outcome(source, format, target, rng)
     except HangError:
         found = f"hang of over {HANG_SECONDS} s"
     except Exception as error:
@@ -190,7 +206,9 @@ def _one(job: Job, inputs: Inputs, target: Target, folder: Path) -> Result:
     grown = _memory("VmHWM") - before
     if _children() > max(children, _memory("VmHWM")):  # a child counts as its parent until it runs
         grown = max(grown, _children())
-    if found in ALLOWED and grown > GROWTH_BYTES:
+    if found not in ALLOWED:  # it may have ended in the middle of an import
+        target.renew()
+    elif grown > GROWTH_BYTES:
         found = f"memory grown by {grown} bytes"
     shutil.rmtree(folder, ignore_errors=True)
     return Result(*job, found, round(seconds, 4), grown)

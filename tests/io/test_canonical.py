@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 
 import pytest
+import zarr
 
 from workbench.errors import DataError
 from workbench.io import read
@@ -25,7 +26,10 @@ def group(tmp_path):
     return tmp_path / "a.zarr"
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\0", b'{"zarr_format": 3}', b"[]"])
+DAMAGE = [b"{", b"\xff\xfe\0", b'{"zarr_format": 3}', b'{"zarr_format": 3, "node_type": 1}', b"[]"]
+
+
+@pytest.mark.parametrize("content", DAMAGE)
 def test_damage_in_several_arrays_is_one_error_and_nothing_is_printed(group, content, caplog):
     assert read(group).runs.sizes["obs"] == 3
     for path in group.glob("*/zarr.json"):
@@ -34,3 +38,14 @@ def test_damage_in_several_arrays_is_one_error_and_nothing_is_printed(group, con
         read(group)
     gc.collect()
     assert [record.message for record in caplog.records] == []
+
+
+def test_an_array_without_its_metadata_is_missed(group):
+    (group / "learning_rate" / "zarr.json").unlink()
+    with pytest.raises(DataError, match=r"learning_rate has lost its zarr\.json"):
+        read(group)
+
+
+def test_a_group_within_the_group_is_no_matter(group):
+    zarr.create_group(group / "more")
+    assert read(group).runs.sizes["obs"] == 3

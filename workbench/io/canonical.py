@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import xarray as xr
 
+from workbench.errors import DataError
 from workbench.io.foreign import foreign_library
 from workbench.io.netcdf import open_netcdf
 from workbench.io.result import Parsed, Source
@@ -59,10 +61,18 @@ def _open_one_by_one(group: Path) -> None:
     What it finds in the others is printed, with tracebacks, when they are garbage.
     """
     import zarr
+    from zarr.errors import NodeTypeValidationError
 
     for path in sorted(group.iterdir()):
-        if any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup")):
-            zarr.open(path, mode="r")
+        if any((path / name).is_file() for name in ("zarr.json", ".zarray")):
+            try:
+                zarr.open_array(path, mode="r")
+            except NodeTypeValidationError:
+                if json.loads((path / "zarr.json").read_bytes()).get("node_type") != "group":
+                    raise
+        elif (path / "c").exists():  # chunks; Zarr would only warn, and read the other arrays
+            msg = f"{path} has lost its zarr.json. Restore it, or export the runs again."
+            raise DataError(msg)
 
 
 def sniff_store(source: Source) -> bool:
