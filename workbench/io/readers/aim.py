@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,16 +27,17 @@ from workbench.errors import DataError
 from workbench.io.apart import Limits, run_apart
 from workbench.io.readers import aim_process
 from workbench.io.result import Format, Parsed, Source
-from workbench.io.sqlite_files import copy_database
+from workbench.io.sqlite_files import copy_database, read_database, require_columns
 from workbench.io.trackers import TrackedRun, collected
 
 _DATABASE, _VERSION = "run_metadata.sqlite", "VERSION"
 _PARTS = ("meta", "seqs")
+_TABLES = ("run", "experiment")
 _TRIES = 5
 _SUBSETS = {"training": "train", "validation": "val", "valid": "val", "dev": "val"}
 _SYSTEM_VALUE = "value of the machine's load, whose steps are no optimiser steps"
 # Of time, a sound repository takes a second to start and one for every ten megabytes.
-_WALL_SECONDS, _CPU_SECONDS, _BYTES_A_SECOND = 120, 6, 1_000_000
+_WALL_SECONDS, _CPU_SECONDS, _BYTES_A_SECOND = 120, 5, 1_000_000
 _MEMORY, _EXPANSION = 2 << 30, 100
 
 
@@ -119,7 +121,14 @@ def _stand_in(path: Path) -> Iterator[Path]:
             msg = f"{path} cannot be copied to {folder}: {error}. Check space and permissions."
             raise DataError(msg) from error
         copy_database(path / _DATABASE, own / _DATABASE)
+        read_database(own / _DATABASE, lambda connection: _require_tables(connection, path))
         yield folder
+
+
+def _require_tables(connection: sqlite3.Connection, path: Path) -> None:
+    for table in _TABLES:  # a view in the place of one could have rows without an end
+        hint = "Restore it from a copy, or check it with: aim storage"
+        require_columns(connection, path / _DATABASE, table, ("id", "name"), hint=hint)
 
 
 def _lend(chunk: Path, target: Path) -> None:
