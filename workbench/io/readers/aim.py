@@ -36,8 +36,9 @@ _TABLES = ("run", "experiment")
 _TRIES = 5
 _SUBSETS = {"training": "train", "validation": "val", "valid": "val", "dev": "val"}
 _SYSTEM_VALUE = "value of the machine's load, whose steps are no optimiser steps"
-# Of time, a sound repository takes a second to start and one for every ten megabytes.
-_WALL_SECONDS, _CPU_SECONDS, _BYTES_A_SECOND = 120, 5, 1_000_000
+# Of time, a sound repository takes a second to start, one for every ten megabytes and, of small
+# runs, one for every thirty; of these a run has two chunks.
+_WALL_SECONDS, _CPU_SECONDS, _BYTES_A_SECOND, _SECONDS_A_CHUNK = 120, 5, 1_000_000, 0.25
 _MEMORY, _EXPANSION = 2 << 30, 100
 
 
@@ -60,15 +61,8 @@ def read(source: Source) -> Parsed:
         raise DataError(msg)
     version = _version(source.path)
     with _stand_in(source.path) as folder, tempfile.TemporaryDirectory() as out:
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        size += sum(_linked_bytes(path) for path in folder.glob(".aim/*/chunks/*"))
-        limits = Limits(
-            cpu_seconds=_CPU_SECONDS + size // _BYTES_A_SECOND,
-            wall_seconds=_WALL_SECONDS + size // _BYTES_A_SECOND,
-            memory=_MEMORY + _EXPANSION * size,
-        )
         try:
-            run_apart(Path(aim_process.__file__), folder / ".aim", Path(out), limits)
+            run_apart(Path(aim_process.__file__), folder / ".aim", Path(out), _limits(folder))
         except DataError as error:
             said = str(error).replace(f"{folder}/.aim", str(source))
             msg = f"{source} cannot be read by Aim: {said}. Check it with: aim storage"
@@ -81,9 +75,16 @@ def read(source: Source) -> Parsed:
     return collected(sorted(runs, key=lambda run: run.id), where=str(source), sources={})
 
 
-def _linked_bytes(chunk: Path) -> int:
-    files = chunk.iterdir() if chunk.is_symlink() else ()
-    return sum(path.stat().st_size for path in files if path.is_file())
+def _limits(folder: Path) -> Limits:
+    chunks = list(folder.glob(".aim/*/chunks/*"))
+    files = (path for chunk in chunks for path in chunk.iterdir() if path.is_file())
+    size = sum(path.stat().st_size for path in files)
+    more = len(chunks) * _SECONDS_A_CHUNK + size // _BYTES_A_SECOND
+    return Limits(
+        cpu_seconds=_CPU_SECONDS + int(more),
+        wall_seconds=_WALL_SECONDS + 3 * int(more),
+        memory=_MEMORY + _EXPANSION * size,
+    )
 
 
 def _version(path: Path) -> str:
