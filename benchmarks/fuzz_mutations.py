@@ -17,19 +17,24 @@ EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63
 NUMBER = re.compile(rb"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
-def mutated(
+def changed_files(
     files: dict[str, bytes], rng: random.Random, *, others: list[dict[str, bytes]]
 ) -> dict[str, bytes]:
     """Return a copy of an input's files with one of them changed in one to six ways."""
     out = dict(files)
     name = rng.choice(sorted(out))
-    content = bytearray(out[name])
-    for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
-        content = rng.choice(WAYS)(content, rng, others)
-    out[name] = bytes(content[:MOST])
+    out[name] = change_bytes(out[name], rng, others)
     if len(out) > 1 and rng.random() < 0.03:
         del out[rng.choice([other for other in out if other != name])]
     return out
+
+
+def change_bytes(content: bytes, rng: random.Random, others: list[dict[str, bytes]]) -> bytes:
+    """Return some bytes changed in one to six ways."""
+    out = bytearray(content)
+    for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
+        out = rng.choice(WAYS)(out, rng, others)
+    return bytes(out[: max(MOST, 2 * len(content))])
 
 
 def _place(content: bytearray, rng: random.Random) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from fuzz_tracker_seeds import written_seeds
 
 from workbench.schema import make_runs
 from workbench.store import open_store
@@ -24,9 +25,13 @@ class Seed:
     files: dict[str, bytes]
 
 
-def all_seeds() -> list[Seed]:
-    """Return the seeds of every format that can be made here."""
-    return [seed for make in MAKERS for seed in make()]
+def all_seeds(cache: Path) -> list[Seed]:
+    """Return the seeds of every format; `cache` keeps those that clients write."""
+    made = [seed for make in MAKERS for seed in make()]
+    return made + [
+        folder_seed(format, path) if path.is_dir() else Seed(format, {path.name: path.read_bytes()})
+        for format, path in written_seeds(cache)
+    ]
 
 
 def folder_seed(format: str, folder: Path) -> Seed:

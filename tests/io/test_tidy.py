@@ -184,3 +184,13 @@ def test_the_header_counts_as_the_table_is_read(tmp_path):
     assert run_names(read(path).runs) == ["a", "b"]
     with pytest.raises(DataError, match="--format tidy"):
         read(path, format="csv")
+
+
+def test_columns_with_names_of_the_datasets_own_get_others(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("step,loss,row_size,obs,obs_\n0,3,7,1,4\n1,2.5,8,2,5\n")
+    runs = read(path).runs
+    assert runs["row_size"].to_numpy().tolist() == [2]
+    assert runs["row_size_"].to_numpy().tolist() == [7, 8]
+    assert runs["obs_"].to_numpy().tolist() == [4, 5]
+    assert runs["obs__"].to_numpy().tolist() == [1, 2]

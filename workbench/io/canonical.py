@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import xarray as xr
 
+from workbench.errors import DataError
 from workbench.io.foreign import foreign_library
 from workbench.io.netcdf import open_netcdf
 from workbench.io.result import Parsed, Source
@@ -35,6 +39,8 @@ def sniff_zarr(source: Source) -> bool:
 def read_zarr(source: Source) -> Parsed:
     """Read a Zarr group of ragged runs."""
     consolidated = (source.path / ".zmetadata").is_file()
+    with foreign_library(source.path):
+        _open_one_by_one(source.path)
     with (
         foreign_library(source.path),
         xr.open_dataset(
@@ -47,6 +53,26 @@ def read_zarr(source: Source) -> Parsed:
     ):
         runs = opened.load()
     return _in_schema(source, runs)
+
+
+def _open_one_by_one(group: Path) -> None:
+    """Meet damaged metadata here: of several arrays opened together Zarr reports only one.
+
+    What it finds in the others is printed, with tracebacks, when they are garbage.
+    """
+    import zarr
+    from zarr.errors import NodeTypeValidationError
+
+    for path in sorted(group.iterdir()):
+        if any((path / name).is_file() for name in ("zarr.json", ".zarray")):
+            try:
+                zarr.open_array(path, mode="r")
+            except NodeTypeValidationError:
+                if json.loads((path / "zarr.json").read_bytes()).get("node_type") != "group":
+                    raise
+        elif (path / "c").exists():  # chunks; Zarr would only warn, and read the other arrays
+            msg = f"{path} has lost its zarr.json. Restore it, or export the runs again."
+            raise DataError(msg)
 
 
 def sniff_store(source: Source) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,8 @@ from workbench.store.batches import Records, join
 from workbench.text import plural
 
 MISSING = ("", "nan", "NaN", "NAN", "NA", "N/A", "null", "None", "none")
+_RESERVED = ("run", "obs", "row_size")
+_Values = TypeVar("_Values")
 _STEP_LIMIT = 2**53  # beyond it a float no longer tells neighbouring steps apart
 DELIMITERS = (",", "\t", ";")
 
@@ -183,7 +186,10 @@ def one_record_a_step(records: Records, *, run_id: str, source: str) -> tuple[Re
 
 
 def ragged(coords: dict[str, NDArray[np.generic]], runs: Sequence[Records]) -> xr.Dataset:
-    """Build ragged runs from run coordinates and the records of each run in the same order."""
+    """Build ragged runs from run coordinates and the records of each run in the same order.
+
+    A column with a name that the dataset needs for itself, such as ``row_size``, gets another.
+    """
     names = dict.fromkeys(name for records in runs for name in records)
     columns = {
         name: np.concatenate(
@@ -192,4 +198,16 @@ def ragged(coords: dict[str, NDArray[np.generic]], runs: Sequence[Records]) -> x
         for name in names
     }
     apart = {name: values for name, values in coords.items() if name not in columns}
-    return make_runs(apart, columns, row_size=[len(records["step"]) for records in runs])
+    sizes = [len(records["step"]) for records in runs]
+    own: dict[str, NDArray[np.generic]] = _freed(apart, columns)
+    return make_runs(own, _freed(columns, apart), row_size=sizes)
+
+
+def _freed(columns: Mapping[str, _Values], others: Collection[str]) -> dict[str, _Values]:
+    free = {name: values for name, values in columns.items() if name not in _RESERVED}
+    for name in sorted(columns.keys() - free.keys()):
+        own = f"{name}_"
+        while own in free or own in others:
+            own += "_"
+        free[own] = columns[name]
+    return free

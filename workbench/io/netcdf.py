@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import xarray as xr
 
 from workbench.errors import DataError
 from workbench.io import netcdf_process
+from workbench.io.apart import Limits, run_apart
 from workbench.io.foreign import foreign_library
 
 _WALL_SECONDS = 120
@@ -41,30 +40,19 @@ def open_netcdf(path: Path) -> xr.Dataset:
         this size does.
     """
     size = path.stat().st_size
-    limits = [_CPU_SECONDS + size // _BYTES_A_SECOND, _MEMORY + _EXPANSION * size]
+    limits = Limits(
+        cpu_seconds=_CPU_SECONDS + size // _BYTES_A_SECOND,
+        wall_seconds=_WALL_SECONDS + size // _BYTES_A_SECOND,
+        memory=_MEMORY + _EXPANSION * size,
+    )
     with tempfile.TemporaryDirectory(prefix="workbench-netcdf-") as folder:
-        command = [sys.executable, "-P", netcdf_process.__file__, str(path), folder]
         try:
-            done = subprocess.run(
-                [*command, *map(str, limits)],
-                capture_output=True,
-                timeout=_WALL_SECONDS + size // _BYTES_A_SECOND,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise DataError(_refusal(path, "reading it does not end")) from None
-        if done.returncode > 0:
-            said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-            raise DataError(_refusal(path, said[-1][:300]))
-        if done.returncode:
-            why = f"the NetCDF library ended with signal {-done.returncode}, or reached a limit"
-            raise DataError(_refusal(path, why))
+            run_apart(Path(netcdf_process.__file__), path, Path(folder), limits)
+        except DataError as error:
+            msg = f"{path} cannot be read: {error}. It is damaged or cut; export it again."
+            raise DataError(msg) from error
         with foreign_library(path):
             return xr.decode_cf(_collect(Path(folder)), decode_times=False)
-
-
-def _refusal(path: Path, why: str) -> str:
-    return f"{path} cannot be read: {why}. It is damaged or cut; export it again."
 
 
 def _collect(folder: Path) -> xr.Dataset:

@@ -1,25 +1,19 @@
-"""Read one NetCDF file and write its arrays as plain ``.npy`` files; run as a script, apart.
+"""Read one NetCDF file and write its arrays as plain ``.npy`` files, see `workbench.io.apart`.
 
-The HDF5 library loops for ever, or brings the process down, on some damaged files. In a process of
-its own, under limits of time and memory, neither reaches the user. The file is run by its path, so
-that it starts in a fraction of a second: it imports nothing of the workbench.
-
-    python -P netcdf_process.py SOURCE FOLDER CPU_SECONDS MEMORY_BYTES
+The HDF5 library loops for ever, or brings the process down, on some damaged files.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 
-def main(source: str, folder: str, seconds: int, memory: int) -> None:
+def main(source: str, folder: str) -> None:
     """Write ``0.npy``, ``1.npy``, … and ``index.json`` into an existing folder."""
-    _limit(seconds, memory)
     from netCDF4 import Dataset
 
     variables = []
@@ -38,29 +32,9 @@ def main(source: str, folder: str, seconds: int, memory: int) -> None:
     (Path(folder) / "index.json").write_text(json.dumps(index), encoding="utf-8")
 
 
-def _limit(seconds: int, memory: int) -> None:
-    try:
-        import resource
-    except ImportError:  # no such limits on this system; the caller's clock still runs
-        return
-    used = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
-    memory += used * resource.getpagesize()
-    for kind, limit in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, memory)):
-        _, hard = resource.getrlimit(kind)
-        lower = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(kind, (lower, hard))
-
-
 def _attrs(holder: Any) -> dict[str, Any]:
     return {name: _plain(holder.getncattr(name)) for name in holder.ncattrs()}
 
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-
-
-if __name__ == "__main__":
-    try:
-        main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
-    except Exception as error:  # one line for the process that asked
-        sys.exit(f"{type(error).__name__}: {error}")

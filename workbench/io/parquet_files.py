@@ -83,11 +83,34 @@ def read_batches(
         usable = [f.name for f in fields if _is_usable(f.type)]
         strange = tuple(f.name for f in fields if not _is_usable(f.type))
         try:
-            for batch in file.iter_batches(_BATCH, columns=usable, use_threads=False):
+            for batch in _gathered(file.iter_batches(_BATCH, columns=usable, use_threads=False)):
                 columns = zip(batch.schema.names, batch.columns, strict=True)
                 yield {name: _column(array) for name, array in columns}, strange
         except (pa.ArrowException, OSError, ValueError, MemoryError, KeyError) as error:
             raise _damaged(path, error) from error
+
+
+def _gathered(batches: Iterator[Any]) -> Iterator[Any]:
+    """Put the batches of small row groups together: one by one each would take its time."""
+    pending: list[Any] = []
+    rows = 0
+    for batch in batches:
+        if pending and rows + batch.num_rows > _BATCH:
+            yield from _together(pending)
+            pending, rows = [], 0
+        pending.append(batch)
+        rows += batch.num_rows
+    yield from _together(pending)
+
+
+def _together(batches: list[Any]) -> Iterator[Any]:
+    import pyarrow as pa
+
+    if len(batches) < 2:
+        yield from batches
+        return
+    table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
+    yield from table.to_batches()
 
 
 def _open(path: Path) -> Any:

@@ -28,8 +28,8 @@ _BUSY_SECONDS = 5.0
 _TRIES = 5
 # A damaged tree can lead back to itself. A row takes 6 bytes at least and some 20 operations.
 _OPERATIONS_A_BYTE = 20
-_LEAST_OPERATIONS = 10_000_000
-_BETWEEN_LOOKS = 100_000
+_LEAST_OPERATIONS = 1_000_000
+_BETWEEN_LOOKS = 10_000
 _Fingerprint = tuple[tuple[int, int] | None, ...]
 
 
@@ -71,6 +71,8 @@ def require_columns(
 ) -> frozenset[str]:
     """Return the columns of a table, in lower case; `DataError` when a needed one is missing.
 
+    A view in the table's place is refused: it can have rows without an end.
+
     Parameters
     ----------
     connection : Connection
@@ -84,6 +86,10 @@ def require_columns(
     hint : str
         What to do about it, a sentence.
     """
+    query = "SELECT type FROM sqlite_master WHERE lower(name) = ? AND type = 'view'"
+    if connection.execute(query, (table,)).fetchone():
+        msg = f"{table!r} of {path} is a view, where a table should be. {hint}"
+        raise DataError(msg)
     rows = connection.execute(f"PRAGMA table_info({table})")
     found = frozenset(str(row[1]).lower() for row in rows)
     missing = sorted(set(needed) - found)

@@ -113,7 +113,7 @@ def validate(runs: xr.Dataset, *, source: str = "the dataset") -> None:
     names = run_names(runs)
     if (sizes < 0).any() or sizes.sum() != runs.sizes["obs"]:
         msg = (
-            f"row_size of {source} adds up to {int(sizes.sum())} records, found "
+            f"row_size of {source} adds up to {sizes.sum():.17g} records, found "
             f"{runs.sizes['obs']}. The file is damaged or was cut; export it again."
         )
         raise DataError(msg)

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import builtins
 import math
 import shutil
+import signal
 import sqlite3
 import time
 
@@ -12,6 +12,7 @@ import pytest
 from tests.io.readers.clients import contents, mutated, run_client
 from workbench.errors import DataError
 from workbench.io import import_sources, read
+from workbench.io.readers import aim_process
 from workbench.io.readers.aim import FORMAT
 from workbench.io.result import Source
 from workbench.schema import run_names, take_runs
@@ -137,16 +138,41 @@ def test_the_folder_above_and_importing_twice(written, tmp_path):
 
 
 def test_without_aim_the_extra_is_named(written, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("aim"):
-            raise ModuleNotFoundError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"pip install 'collapse-workbench\[trackers\]'"):
         read(written)
+
+
+ENDLESS = "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r)"
+
+
+@pytest.mark.parametrize("table", ["run", "experiment"])
+def test_a_view_without_an_end_is_refused(written, tmp_path, table):
+    path = shutil.copytree(written, tmp_path / ".aim")
+    own = sqlite3.connect(path / "run_metadata.sqlite")
+    columns = [row[1] for row in own.execute(f"PRAGMA table_info({table})")]
+    own.execute("PRAGMA foreign_keys = OFF")
+    own.execute(f"ALTER TABLE {table} RENAME TO other")
+    names = ", ".join(f"x AS {name}" for name in columns)
+    own.execute(f"CREATE VIEW {table} AS {ENDLESS} SELECT {names} FROM r")
+    own.commit()
+    own.close()
+    with pytest.raises(DataError, match=f"'{table}' of .*run_metadata.sqlite is a view"):
+        read(path)
+
+
+def test_a_library_that_crashes_or_hangs_is_said(written, tmp_path, monkeypatch):
+    script = tmp_path / "child.py"
+    monkeypatch.setattr(aim_process, "__file__", str(script))
+    monkeypatch.setattr("workbench.io.readers.aim._CPU_SECONDS", 1)
+    for body, said in (
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "ended with signal 11"),
+        ("exec('while True: pass')", f"ended with signal {signal.SIGXCPU:d}, or reached a limit"),
+        ("sys.exit('torn')", "cannot be read by Aim: torn. Check it"),
+    ):
+        script.write_text(f"import os, signal, sys\ndef main(*_): {body}\n")
+        with pytest.raises(DataError, match=said):
+            read(written)
 
 
 def test_a_folder_with_a_hidden_repository_and_other_logs(written, tmp_path):

@@ -359,6 +359,22 @@ def test_other_databases_are_not_taken_for_mlflow(written, tmp_path):
             read(tmp_path / "none.db", format=format)
 
 
+@pytest.mark.parametrize("table", ["runs", "metrics"])
+def test_a_view_in_a_tables_place_is_refused(written, tmp_path, table):
+    path = shutil.copy(written("sqlite")[0], tmp_path / "mlflow.db")
+    with sqlite3.connect(path) as own:
+        names = [row[1] for row in own.execute(f"PRAGMA table_info({table})")]
+        own.execute(f"ALTER TABLE {table} RENAME TO old")
+        own.execute(
+            f"CREATE VIEW {table.upper()} AS WITH RECURSIVE r(x) AS "
+            "(SELECT 1 UNION ALL SELECT x + 1 FROM r) "
+            f"SELECT {', '.join(f'x AS {name}' for name in names)} FROM r"
+        )
+    own.close()
+    with pytest.raises(DataError, match=f"'{table}' of .*mlflow.db is a view"):
+        read(path, format="mlflow")
+
+
 def test_damaged_databases_are_read_or_refused(written, tmp_path):
     content = written("sqlite")[0].read_bytes()
     path = tmp_path / "mlflow.db"

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from workbench.errors import DataError
-from workbench.io import read
-from workbench.schema import make_runs, run_names
+from workbench.io import parquet_files, read
+from workbench.schema import make_runs, run_names, take_runs
 from workbench.store import open_store
 from workbench.store.digest import digests
 from workbench.store.export import LAYOUT
@@ -43,6 +43,42 @@ def test_a_long_table_of_many_runs(tmp_path):
     np.testing.assert_array_equal(runs["own"].to_numpy(), [1, np.nan, np.nan, 2])
     assert any("left out column 'tags'" in note for note in result.report.notes)
     assert any("1 value of 'a' logged again" in note for note in result.report.notes)
+
+
+def test_small_row_groups_are_taken_together(tmp_path):
+    count = 500
+    table = {
+        "run": [f"run {i % 7}" if i % 11 else None for i in range(count)],
+        "step": list(range(count)),
+        "loss": [1 / (1 + i) for i in range(count)],
+    }
+    path = write(tmp_path / "a.parquet", table, row_group_size=1)
+    assert len(list(parquet_files.read_batches(path))) == 1
+    result = read(path)
+    own = {
+        name: take_runs(result.runs, np.array(run_names(result.runs)) == name)
+        for name in run_names(result.runs)
+    }
+    for name in (f"run {i}" for i in range(7)):
+        rows = [i for i in range(count) if table["run"][i] == name]
+        assert own[name]["step"].to_numpy().tolist() == rows
+        assert own[name]["train_loss"].to_numpy().tolist() == [table["loss"][i] for i in rows]
+    assert any("left out 46 records without a run_id" in note for note in result.report.notes)
+
+
+def test_columns_with_names_of_the_datasets_own(tmp_path, runs):
+    store = open_store(tmp_path / "store", create=True)
+    store.add_runs(runs, family="f")
+    store.export(tmp_path / "out.parquet")
+    store.close()
+    whole = pq.read_table(tmp_path / "out.parquet")
+    names = {"constant": "row_size", "empty": "obs", "label": "run"}
+    renamed = whole.rename_columns([names.get(name, name) for name in whole.column_names])
+    pq.write_table(renamed, tmp_path / "renamed.parquet")
+    back = read(tmp_path / "renamed.parquet").runs
+    assert sorted(back["row_size"].to_numpy()) == sorted(runs["row_size"].to_numpy())
+    assert (back["row_size_"] == 0.25).all()
+    assert back["obs_"].dims == ("obs",)
 
 
 def test_one_run_numbers_in_quotes_and_rows_without_a_step(tmp_path):
@@ -121,6 +157,7 @@ def test_real_curves_come_back_identical(tmp_path, shared_curves, name):
         ({"step": [1, 2], "loss": [1, 2], "run": ["a", "a"], "tau": [1, 2]}, "one value a run"),
         ({"step": [1], "loss": ["low"]}, "column 'loss' .* must hold numbers, found 'low'"),
         ({"time": [1], "loss": [1.0]}, "has no step column"),
+        ({"step": [[1]], "loss": [1.0]}, "column 'step' .* does not hold numbers"),
         ({"step": [1], "time": [1.0]}, "has no loss"),
         ({"step": [1.5], "loss": [1.0]}, "holds no record"),
         ({"step": pa.array([], pa.int64()), "loss": pa.array([], pa.float64())}, "no record"),

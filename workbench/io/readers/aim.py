@@ -4,33 +4,42 @@ The SDK has no read-only mode: opening a repository may migrate its database, re
 logs and delete a damaged index, and what it opens read-only it looks up in that index, where runs
 appear only after a server of Aim's has put them. So it is given a repository made for it in a
 temporary folder: a copy of the database, links to the data of runs that are closed, copies of the
-others, and no index, without which the SDK looks into every run's own data.
+others, and no index, without which the SDK looks into every run's own data. It reads them in a
+process of its own.
 """
 
 from __future__ import annotations
 
-import gc
+import importlib.util
+import json
 import shutil
+import sqlite3
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench.errors import DataError
+from workbench.io.apart import Limits, run_apart
+from workbench.io.readers import aim_process
 from workbench.io.result import Format, Parsed, Source
-from workbench.io.sqlite_files import copy_database
+from workbench.io.sqlite_files import copy_database, read_database, require_columns
 from workbench.io.trackers import TrackedRun, collected
 
 _DATABASE, _VERSION = "run_metadata.sqlite", "VERSION"
 _PARTS = ("meta", "seqs")
+_TABLES = ("run", "experiment")
 _TRIES = 5
 _SUBSETS = {"training": "train", "validation": "val", "valid": "val", "dev": "val"}
-_SYSTEM = "__system__"
 _SYSTEM_VALUE = "value of the machine's load, whose steps are no optimiser steps"
+# Of time, a sound repository takes a second to start, one for every ten megabytes and, of small
+# runs, one for every thirty; of these a run has two chunks.
+_WALL_SECONDS, _CPU_SECONDS, _BYTES_A_SECOND, _SECONDS_A_CHUNK = 120, 5, 1_000_000, 0.25
+_MEMORY, _EXPANSION = 2 << 30, 100
 
 
 def sniff(source: Source) -> bool:
@@ -47,48 +56,53 @@ def read(source: Source) -> Parsed:
     DataError
         If Aim is missing, the repository is damaged or newer than Aim, or no run has a record.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what the SDK uses of its own libraries
-        return _read(source)
-
-
-def _read(source: Source) -> Parsed:
-    try:
-        from aim.sdk.repo import Repo
-    except ImportError as error:
+    if importlib.util.find_spec("aim") is None:
         msg = f"{source} is read through Aim: pip install 'collapse-workbench[trackers]'"
-        raise DataError(msg) from error
-    _check_version(source.path)
-    with _stand_in(source.path) as folder:
+        raise DataError(msg)
+    version = _version(source.path)
+    with _stand_in(source.path) as folder, tempfile.TemporaryDirectory() as out:
         try:
-            runs = _runs(Repo(str(folder)))
-        # Aim lets through what RocksDB, SQLAlchemy and its own decoder raise on damaged data.
-        except Exception as error:
+            run_apart(Path(aim_process.__file__), folder / ".aim", Path(out), _limits(folder))
+        except DataError as error:
             said = str(error).replace(f"{folder}/.aim", str(source))
-            reason = " ".join(said.split()) or type(error).__name__
-            msg = f"{source} cannot be read by Aim: {reason}. Check it with: aim storage"
+            msg = f"{source} cannot be read by Aim: {said}. Check it with: aim storage"
             raise DataError(msg) from error
-        finally:
-            gc.collect()  # the SDK's handles close when nothing refers to them
-    return collected(runs, where=str(source), sources={})
+        index = json.loads((Path(out) / "index.json").read_text(encoding="utf-8"))
+        if "runs" not in index:
+            raise _wrong_version(source.path, version, index["version"])
+        runs = [_run(found, Path(out)) for found in index["runs"]]
+    runs += [TrackedRun(lost, refused="its data are damaged") for lost in index["lost"]]
+    return collected(sorted(runs, key=lambda run: run.id), where=str(source), sources={})
 
 
-def _check_version(path: Path) -> None:
-    from aim.sdk.data_version import DATA_VERSION
+def _limits(folder: Path) -> Limits:
+    chunks = list(folder.glob(".aim/*/chunks/*"))
+    files = (path for chunk in chunks for path in chunk.iterdir() if path.is_file())
+    size = sum(path.stat().st_size for path in files)
+    more = len(chunks) * _SECONDS_A_CHUNK + size // _BYTES_A_SECOND
+    return Limits(
+        cpu_seconds=_CPU_SECONDS + int(more),
+        wall_seconds=_WALL_SECONDS + 3 * int(more),
+        memory=_MEMORY + _EXPANSION * size,
+    )
 
+
+def _version(path: Path) -> str:
     try:
-        parts = (path / _VERSION).read_text(encoding="ascii").strip().split(".")
-        version = tuple(map(int, parts))
+        text = (path / _VERSION).read_text(encoding="ascii").strip()
+        [int(part) for part in text.split(".")]
     except (OSError, ValueError) as error:
         msg = f"{path / _VERSION} does not hold a version such as 1.3: it is missing or damaged."
         raise DataError(msg) from error
-    if version > DATA_VERSION or version[0] < DATA_VERSION[0]:
-        known = ".".join(map(str, DATA_VERSION))
-        msg = (
-            f"{path} is of Aim's version {'.'.join(parts)}, the installed Aim reads {known}. "
-            "Install the Aim that wrote it, or upgrade it with: aim upgrade"
-        )
-        raise DataError(msg)
+    return text
+
+
+def _wrong_version(path: Path, version: str, known: list[int]) -> DataError:
+    return DataError(
+        f"{path} is of Aim's version {version}, the installed Aim reads "
+        f"{'.'.join(map(str, known))}. Install the Aim that wrote it, or upgrade it with: "
+        "aim upgrade"
+    )
 
 
 @contextmanager
@@ -108,7 +122,14 @@ def _stand_in(path: Path) -> Iterator[Path]:
             msg = f"{path} cannot be copied to {folder}: {error}. Check space and permissions."
             raise DataError(msg) from error
         copy_database(path / _DATABASE, own / _DATABASE)
+        read_database(own / _DATABASE, lambda connection: _require_tables(connection, path))
         yield folder
+
+
+def _require_tables(connection: sqlite3.Connection, path: Path) -> None:
+    for table in _TABLES:  # a view in the place of one could have rows without an end
+        hint = "Restore it from a copy, or check it with: aim storage"
+        require_columns(connection, path / _DATABASE, table, ("id", "name"), hint=hint)
 
 
 def _lend(chunk: Path, target: Path) -> None:
@@ -138,31 +159,24 @@ def _settled(chunk: Path) -> list[tuple[str, int]]:
     return [(p.name, p.stat().st_size) for p in files]
 
 
-def _runs(repo: Any) -> list[TrackedRun]:
-    runs = {run.hash: _run(run) for run in repo.iter_runs()}
-    for lost in set(repo.list_all_runs()) - set(runs):
-        runs[lost] = TrackedRun(lost, refused="its data are damaged")
-    return [runs[key] for key in sorted(runs)]
-
-
-def _run(given: Any) -> TrackedRun:
-    name = str(given.name or "")
+def _run(found: dict[str, Any], folder: Path) -> TrackedRun:
+    name = found["name"]
     run = TrackedRun(
-        given.hash,
-        "" if given.hash in name else name,  # "Run: HASH" unless the user gave one
-        started=float(given.creation_time or 0.0),
-        family=str(given.experiment or ""),
-        status="done" if given.end_time else "running",
-        config=_config(given[...]),
+        found["hash"],
+        "" if found["hash"] in name else name,  # "Run: HASH" unless the user gave one
+        started=found["started"],
+        family=found["experiment"],
+        status="done" if found["ended"] else "running",
+        config=_config(found["config"]),
     )
-    if given.archived:
+    if found["archived"]:
         run.more["archived"] = 1.0
+    if found["system"]:
+        run.left_out[_SYSTEM_VALUE] = found["system"]
     epochs: dict[float, tuple[float, float]] = {}
-    for metric in given.metrics():
-        if metric.name.startswith(_SYSTEM):
-            run.left_out[_SYSTEM_VALUE] += len(metric.data.indices_list())
-        else:
-            _add(run, _column(metric.name, metric.context.to_dict()), metric.data, epochs)
+    for metric in found["metrics"]:
+        values = np.load(folder / f"{metric['array']}.npy", allow_pickle=False)
+        _add(run, _column(metric["name"], metric["context"]), values, epochs)
     if "epoch" not in run.metrics:
         for step, (epoch, time) in epochs.items():
             run.log("epoch", step, epoch, time)
@@ -177,9 +191,9 @@ def _config(attributes: Any) -> dict[str, Any]:
     return {**own, **(customary if isinstance(customary, Mapping) else {"hparams": customary})}
 
 
-def _column(name: str, context: Mapping[str, Any]) -> str:
+def _column(name: str, context: dict[str, str]) -> str:
     """Return a column's name: the subset before the metric's, other contexts between them."""
-    rest = {str(key): str(value) for key, value in context.items()}
+    rest = dict(context)
     subset = rest.pop("subset", "")
     subset = _SUBSETS.get(subset, subset)
     if subset and not rest and name.startswith((f"{subset}_", f"{subset}/")):
@@ -188,13 +202,17 @@ def _column(name: str, context: Mapping[str, Any]) -> str:
     return "/".join(part for part in parts if part)
 
 
-def _add(run: TrackedRun, name: str, data: Any, epochs: dict[float, tuple[float, float]]) -> None:
-    """Add a metric's values to a run, and to `epochs` the epoch and time by step."""
-    steps, columns = data.numpy()
-    logged = {column: values for (column, _), values in zip(data.columns, columns, strict=True)}
-    missing = np.full(len(steps), np.nan)
-    times, epoch_of = (np.asarray(logged.get(c, missing), np.float64) for c in ("time", "epoch"))
-    values = np.asarray(logged["val"], np.float64)
+def _add(
+    run: TrackedRun,
+    name: str,
+    found: NDArray[np.float64],
+    epochs: dict[float, tuple[float, float]],
+) -> None:
+    """Add a metric's values to a run, and to `epochs` the epoch and time by step.
+
+    `found` has the shape (4, values): steps, values, times, epochs.
+    """
+    steps, values, times, epoch_of = found
     for step, value, time in zip(steps.tolist(), values.tolist(), times.tolist(), strict=True):
         run.log(name, step, value, time)
     known = np.isfinite(epoch_of)

@@ -128,6 +128,9 @@ def _read_table(source: Source) -> Parsed:
             note = f"left out column {name!r}, neither numbers nor text"
             if note not in file.notes:
                 file.notes.append(note)
+        if step not in columns:
+            msg = f"column {step!r} of {source} does not hold numbers. Give steps as numbers."
+            raise DataError(msg)
         steps = _numbers(columns.pop(step), step, source)
         for run_id, rows in _rows_of_runs(
             columns.pop(key, None) if key else None, steps, source.name, file
