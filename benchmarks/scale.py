@@ -30,7 +30,7 @@ import numpy as np
 import xarray as xr
 from machine import keep
 
-from workbench.curves import POINTS, kernels
+from workbench.curves import kernels
 from workbench.curves.kernels_ragged import resample_ragged
 from workbench.curves.resample import COMPLETE
 from workbench.io import import_sources
@@ -38,6 +38,7 @@ from workbench.schema import iter_runs, make_runs, row_bounds, take_runs
 from workbench.store import open_store
 
 COLUMNS = ("step", "train_loss", "learning_rate")
+POINTS = 256
 SELECTION = ["tau=0.2", "schedule=wsd"]
 TARGETS = {
     "consolidate": {"s": 30},
@@ -197,8 +198,8 @@ def cube(folder: Path, _: dict[str, Any]) -> dict[str, Any]:
     from workbench import to_cube
 
     runs = open_store(folder / "added").runs()
-    _, first = measured(lambda: to_cube(runs))
-    _, again = measured(lambda: to_cube(runs))
+    _, first = measured(lambda: to_cube(runs, points=POINTS))
+    _, again = measured(lambda: to_cube(runs, points=POINTS))
     return {**first, "again_s": again["s"]}
 
 
@@ -208,7 +209,7 @@ def cube_in_chunks(folder: Path, _: dict[str, Any]) -> dict[str, Any]:
     from workbench import to_cube
 
     runs = open_store(folder / "added").runs(chunks="auto")
-    return measured(lambda: to_cube(runs).load(scheduler="threads"))[1]
+    return measured(lambda: to_cube(runs, points=POINTS).load(scheduler="threads"))[1]
 
 
 @step
