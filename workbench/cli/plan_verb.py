@@ -204,4 +204,4 @@ def _predict(plan: Plan, selection: Selection, loss: LossName | None) -> tuple[s
         [final[row].mean() for row in rows],
         at=at / PFLOP,
     )
-    return str(curves.attrs["loss"]), prediction
+    return str(curves.name), prediction

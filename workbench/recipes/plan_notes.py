@@ -86,7 +86,7 @@ def rate_notes(
     elif at_proxy:
         notes.append(
             f"peak_lr is the {preset.name} rate at its proxy, whose shape is not published, and "
-            "weight_decay belongs to it; the CompleteP of the recipe keeps their product, and with it "
+            "weight_decay belongs to it; the recipe's CompleteP keeps their product, and with it "
             "τ, at every shape. Give peak_lr, or width and base_width of a proxy of your own."
         )
     if scaling is not None and scaling.rule == "mup" and scaling.width_ratio != 1:
