@@ -110,6 +110,11 @@ def test_a_loss_predicted_from_runs_at_the_same_horizon(call, make_family, tmp_p
         ("--model-size 1e9 --tpp 20 --batch-size 1T", "not one whole step"),
         ("--model-size 1e9 --tpp 20 --flops-count matmul", "needs the shape"),
         ("--model-size 1e9 --tpp nan", "tpp must be positive"),
+        ("--model-size 1e9 --tpp inf", "tpp must be positive and finite"),
+        ("--model-size 1e300 --tpp 1e300", "tokens_total must be positive and finite"),
+        ("--model-size 1e9 --tpp 20 --base-lr 0", "base_lr must be positive"),
+        ("--model-size 1e9 --tpp 20 --context 0", "context must be positive"),
+        ("--model-size 1e9 --tpp 20 --warmup-fraction 0.9999999", "leaves no step"),
         ("--tpp 20", "model-size"),
     ],
 )

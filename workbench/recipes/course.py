@@ -33,19 +33,19 @@ class Course(ABC):
     def factors(self, total_steps: int) -> Floats:
         """Return the factor of every step, ndarray of float64 of shape (total_steps,)."""
 
-    def instantaneous_tau(self, progress: ArrayLike, *, tau: float) -> Floats:
+    def instantaneous_tau(self, progress: ArrayLike, *, tau: ArrayLike) -> Floats:
         """Return τ/η̂, the timescale the current rate alone would give; infinite at rate zero.
 
         Parameters
         ----------
         progress : array-like
             Share of the run.
-        tau : float
-            Timescale of the peak rate, share of the run.
+        tau : array-like
+            Timescale of the peak rate, share of the run; broadcasts against `progress`.
         """
         factor = self.at(progress)
         with np.errstate(divide="ignore"):
-            return np.asarray(tau / factor)
+            return np.asarray(np.asarray(tau, dtype=np.float64) / factor)
 
     @staticmethod
     def _checked(progress: ArrayLike) -> Floats:

@@ -16,6 +16,19 @@ from workbench.recipes.presets import Recipe, RecipeName, find_recipe
 from workbench.recipes.schedules import NamedSchedule, Schedule
 from workbench.recipes.timescale import steps_for_tokens, tokens_for_tpp, training_compute
 
+_POSITIVE = (
+    "tau",
+    "batch_size",
+    "base_lr",
+    "peak_lr",
+    "weight_decay",
+    "context",
+    "width",
+    "depth",
+    "base_width",
+    "base_depth",
+)
+
 
 @dataclass(frozen=True)
 class Overrides:
@@ -45,6 +58,11 @@ class Overrides:
         Shape of the proxy.
     rule : str
         Parameterisation.
+
+    Raises
+    ------
+    ArgumentError
+        If a number that must be positive is not.
     """
 
     tau: float | None = None
@@ -62,6 +80,12 @@ class Overrides:
     base_width: int | None = None
     base_depth: int | None = None
     rule: Parameterisation | None = None
+
+    def __post_init__(self) -> None:
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if value is not None:
+                _require_positive(name, value)
 
 
 def plan_run(
@@ -103,7 +127,10 @@ def plan_run(
     preset = find_recipe(recipe) if isinstance(recipe, str) else recipe
     given = _with_shape(overrides or Overrides(), shape)
     context = given.context or preset.context
+    _require_positive("model_size", model_size)
+    _require_positive("tpp", tpp)
     wanted = tokens_for_tpp(float(tpp), model_size=float(model_size))
+    _require_positive("tokens_total", wanted)
     law_batch = preset.batch(model_size=model_size, tokens_total=wanted)
     batch = context * preset.sequences(given.batch_size or law_batch, context=context)
     steps = steps_for_tokens(wanted, batch_size=batch)
@@ -239,6 +266,9 @@ def _schedule(
         msg = f"warmup_fraction must be in [0, 1), found {share!r}. 0.1 is usual."
         raise ArgumentError(msg)
     warmup_steps = max(1, round(share * steps))
+    if warmup_steps == steps > 1:
+        msg = f"warmup_fraction {share!r} leaves no step after the warm-up of {steps}. Lower it."
+        raise ArgumentError(msg)
     schedule = NamedSchedule(
         given.schedule or preset.schedule,
         warmup_fraction=min(warmup_steps / steps, 1 - 1 / (steps + 1)),
@@ -277,3 +307,9 @@ def _groups(scaling: Scaling, found: Controls) -> dict[ParameterGroup, GroupPlan
         )
         for name, rule in rules.items()
     }
+
+
+def _require_positive(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        msg = f"{name} must be positive and finite, found {value!r}."
+        raise ArgumentError(msg)
