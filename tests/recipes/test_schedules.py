@@ -10,10 +10,10 @@ from workbench.recipes import SCHEDULES, decay_fraction_of, schedule_factors
 
 
 @given(
-    schedule=st.sampled_from(SCHEDULES),
+    schedule=st.sampled_from([name for name in SCHEDULES if name != "multicosine"]),
     steps=st.integers(1, 500),
     warmup=st.floats(0, 0.5),
-    final=st.floats(0, 1),
+    final=st.floats(1e-6, 1),
 )
 def test_every_schedule_rises_then_never_rises_again(schedule, steps, warmup, final):
     factors = schedule_factors(
@@ -66,7 +66,11 @@ def test_usual_decay_fractions(schedule, expected):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"schedule": "square"}, "schedule must be one of constant, linear, cosine, wsd"),
+        ({"schedule": "round"}, "schedule must be one of constant, linear, cosine, wsd"),
+        ({"schedule": "exponential"}, "never reaches zero"),
+        ({"decay_shape": "cosine"}, "only 'wsd' takes one"),
+        ({"schedule": "wsd", "decay_shape": "round"}, "decay_shape must be one of linear"),
+        ({"schedule": "inverse_sqrt", "decay_fraction": 0.2}, "does not decay at its end"),
         ({"warmup_fraction": 1.0}, "warmup_fraction must be in"),
         ({"decay_fraction": 0.95}, "at most 1 − warmup_fraction = 0.9"),
         ({"schedule": "constant", "decay_fraction": 0.2}, "a constant schedule does not decay"),

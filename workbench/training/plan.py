@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from workbench.errors import ArgumentError
 from workbench.recipes import (
+    NamedSchedule,
     Schedule,
-    decay_fraction_of,
     learning_rate_multiplier,
     schedule_factors,
     steps_for_tokens,
@@ -237,8 +237,8 @@ def _plan_run(
             "would decay away at once. Raise tau or tpp, or lower the batch size."
         )
         raise ArgumentError(msg)
-    decay_fraction = decay_fraction_of(
-        schedule, warmup_fraction=group.warmup_fraction, decay_fraction=group.decay_fraction
+    course = NamedSchedule(
+        schedule, group.warmup_fraction, group.decay_fraction, group.final_lr_fraction
     )
     run_id = f"{spec.family}-w{width}-{_schedule_label(schedule, group)}-tau{tau:g}-tpp{tpp:g}"
     return RunPlan(
@@ -251,8 +251,8 @@ def _plan_run(
         base_lr=spec.optimizer.peak_lr,
         schedule=schedule,
         warmup_fraction=group.warmup_fraction,
-        decay_fraction=decay_fraction,
-        final_lr_fraction=1.0 if schedule == "constant" else group.final_lr_fraction,
+        decay_fraction=course.decay_share,
+        final_lr_fraction=course.end_factor,
         seed=seed,
         data_seed=seed if group.data_seed is None else group.data_seed,
     )
