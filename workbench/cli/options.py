@@ -45,9 +45,14 @@ class Selection:
 
     def runs(self) -> xr.Dataset:
         """Return the selected runs with their records; `DataError` when there are none."""
+        return self.runs_among_all()[0]
+
+    def runs_among_all(self) -> tuple[xr.Dataset, xr.Dataset]:
+        """Return the selected runs, and all runs of the store."""
         for text in self.where:
             parse_filter(text)
-        return select_runs(self.open().runs(), self.where)
+        everything = self.open().runs()
+        return select_runs(everything, self.where), everything
 
 
 def store_path(given: str | None) -> str:
