@@ -63,7 +63,8 @@ class Family:
     def _ratio(self, reducible: Floats, delta: Floats) -> Floats | None:
         if not self.noise.seeds:
             return None
-        return np.asarray(delta / kernels.noise_floor(reducible, self.noise.seeds))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(delta / kernels.noise_floor(reducible, self.noise.seeds))
 
     def _variance(self, ell: Floats) -> Floats:
         """Return the relative variance of ℓ of one run, (..., cell or 1, x)."""
@@ -97,7 +98,8 @@ class Family:
         if fresh:
             parts = [1 + relative[:, members] for members in self.noise.seeds]
             spreads = [part.std(axis=-2) / part.mean(axis=-2) for part in parts]
-            found["ratio"] = delta / np.mean(spreads, axis=0)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                found["ratio"] = delta / np.mean(spreads, axis=0)
         return found
 
     def evidence(self) -> float | None:

@@ -247,11 +247,11 @@ def _against_seeds(
         return None, None, None
     k = int(np.abs(family.progress - HALF).argmin())
     half = float(family.ratio[k])
-    centred = np.full_like(drawn["ratio"], np.nan)
+    ratios = drawn["ratio"][np.isfinite(drawn["ratio"][:, k])]
+    centred = np.full_like(ratios, np.nan)
     known = np.isfinite(family.ratio)
-    middle = np.nanmedian(drawn["ratio"][:, known], axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        centred[:, known] = drawn["ratio"][:, known] * (family.ratio[known] / middle)
+        centred[:, known] = ratios[:, known] * (family.ratio / np.median(ratios, axis=0))[known]
     last = np.array([kernels.last_exceedance(row, np.ones_like(row)) for row in centred])
     position = np.append(family.progress[:-1], np.inf)[
         np.minimum(last + 1, len(family.progress) - 1)
@@ -259,7 +259,7 @@ def _against_seeds(
     tail = (1 - level) / 2
     low, high = np.quantile(position, [tail, 1 - tail], method="nearest")
     ends = tuple(float(end) if np.isfinite(end) else float("nan") for end in (low, high))
-    estimate = Estimate(half, *quality_kernels.centred_interval(half, drawn["ratio"][:, k], level))
+    estimate = Estimate(half, *quality_kernels.centred_interval(half, ratios[:, k], level))
     return estimate, (ends[0], ends[1]), float((position <= HALF).mean())
 
 
