@@ -95,11 +95,11 @@ def test_a_family_of_one_curve_is_told_from_one_that_is_not():
 def test_intervals_cover(apart):
     """S and Δ/σ half-way of many families lie in the intervals of single families."""
     rng = np.random.default_rng(3)
-    found = [collapse_quality(family(rng, apart=apart), offset=FLOOR) for _ in range(40)]
+    found = [collapse_quality(family(rng, apart=apart), offset=FLOOR) for _ in range(80)]
     for part in ([q.S for q in found], [q.ratio_half for q in found]):
         target = np.mean([p.estimate for p in part])
         covered = np.mean([p.lower <= target <= p.upper for p in part])
-        assert 0.82 <= covered <= 1.0
+        assert covered >= 0.84
         assert np.mean([p.lower <= p.estimate <= p.upper for p in part]) == 1
 
 

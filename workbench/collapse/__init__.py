@@ -6,8 +6,9 @@ from workbench.collapse.causes import Cause, Diagnosis
 from workbench.collapse.diagnose import CurveModel, diagnose
 from workbench.collapse.excess import Normalisation, comparison_sentence, two_normalisations
 from workbench.collapse.groups import control_labels, largest_matched, replicate_cells, seed_cells
-from workbench.collapse.normalize import normalize
+from workbench.collapse.normalize import normalize, normalize_as
 from workbench.collapse.offset import Offset, OffsetEstimate, fit_offset, resolve_offset
+from workbench.collapse.offset_scan import scan_offset
 from workbench.collapse.quality import CollapseQuality, collapse_quality
 from workbench.collapse.report import (
     TRAIN_SMOOTHING,
@@ -49,9 +50,11 @@ __all__ = [
     "largest_matched",
     "noise_floor",
     "normalize",
+    "normalize_as",
     "replicate_cells",
     "residual",
     "resolve_offset",
+    "scan_offset",
     "seed_cells",
     "spread",
     "two_normalisations",

@@ -90,7 +90,7 @@ def diagnose(
         coords={"progress": case.progress},
         name="residual",
     )
-    return Diagnosis(run_id, residual, tuple(ranked[::-1]), tuple(names[case.family]))
+    return Diagnosis(run_id, residual, tuple(ranked[::-1]), tuple(map(str, names[case.family])))
 
 
 class _Case:
