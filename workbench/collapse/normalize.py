@@ -125,11 +125,11 @@ def normalize_as(
     DataError
         If a run lacks what the way needs.
     """
-    if paper == "qiu-2025":
-        return normalize(on_progress(runs, loss="eval_loss", points=points), offset="fit")
-    if paper != "bergsma-2025":
+    if paper not in get_args(Paper):
         msg = f"paper must be one of {', '.join(get_args(Paper))}, found {paper!r}."
         raise ArgumentError(msg)
+    if paper == "qiu-2025":
+        return normalize(on_progress(runs, loss="eval_loss", points=points), offset="fit")
     if window_steps < 1:
         msg = f"window_steps must be at least 1, found {window_steps}."
         raise ArgumentError(msg)
