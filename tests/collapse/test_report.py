@@ -39,7 +39,7 @@ def test_exact_family_collapses_at_its_floor_and_not_at_zero(make_family):
     assert float(at_floor.deviation.max()) < 1e-12
     at_zero = collapse_report(runs, offset="zero")
     assert float(at_zero.deviation[10:100].min()) > 1e-3
-    assert at_zero.quality[0] > 100 * at_floor.quality[0]
+    assert at_zero.excess_spread[0] > 100 * at_floor.excess_spread[0]
 
 
 def test_fitted_offset_finds_the_floor(make_family):

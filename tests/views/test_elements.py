@@ -144,7 +144,7 @@ def test_power_law_needs_a_fit(runs):
 
 def test_large_families_are_thinned_and_keep_their_end(make_family):
     runs = make_family(sizes=tuple(1e6 * 1.01**k for k in range(200)), seeds=(0, 1, 2), records=16)
-    curves = on_progress(runs)
+    curves = on_progress(runs, points=256)
     kept = elements.thinned(curves)
     assert kept.size <= 120_000 < curves.size
     assert float(kept["progress"][-1]) == 1.0

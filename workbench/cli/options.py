@@ -53,12 +53,20 @@ class Selection:
 
     def runs(self) -> xr.Dataset:
         """Return the selected runs with their records; `DataError` when there are none."""
-        return self._selected(at=None)
-
-    def _selected(self, *, at: str | None) -> xr.Dataset:
         for text in self.where:
             parse_filter(text)
-        return select_runs(self.open().runs(where=self.where, at=at), ())
+        return select_runs(self.open().runs(where=self.where, at=self._moment), ())
+
+    def runs_among_all(self) -> tuple[xr.Dataset, xr.Dataset]:
+        """Return the selected runs, and all runs of the store."""
+        for text in self.where:
+            parse_filter(text)
+        everything = self.open().runs(at=self._moment)
+        return select_runs(everything, self.where), everything
+
+    @property
+    def _moment(self) -> str | None:
+        return None
 
 
 # For verbs that have no --at of their own, such as the share of a run a prediction may see.
@@ -69,9 +77,9 @@ class PastSelection(Selection):
 
     at: At = None
 
-    def runs(self) -> xr.Dataset:
-        """Return the selected runs with their records; `DataError` when there are none."""
-        return self._selected(at=self.at)
+    @property
+    def _moment(self) -> str | None:
+        return self.at
 
 
 def store_path(given: str | None) -> str:

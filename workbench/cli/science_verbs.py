@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from workbench.cli.app import app, emit
 from workbench.cli.options import AsJson, PastSelection
 from workbench.collapse import WINDOW_START, Offset, collapse_report, fit_offset
-from workbench.curves import POINTS, XAxis, on_progress
+from workbench.curves import POINTS, Smoother, XAxis, on_progress
 from workbench.errors import ArgumentError
 from workbench.schema import LossName
 
@@ -31,17 +31,25 @@ def collapse(
         float, Parameter(name="--from", help="Means look at progress from here on.")
     ] = WINDOW_START,
     smoothing: Annotated[float | None, Parameter(help="Smoother width, share of the run.")] = None,
+    smoother: Annotated[Smoother, Parameter(help="Which smoother.")] = "local-line",
+    quality: Annotated[
+        bool, Parameter(help="Also S with its interval, and why the worst run is off.")
+    ] = True,
     points: Annotated[int, Parameter(help="Grid points of progress.")] = POINTS,
     json: AsJson = False,
 ) -> None:
     """Normalise the selected runs and say whether they are one curve."""
+    runs, everything = (selection or PastSelection()).runs_among_all()
     report = collapse_report(
-        (selection or PastSelection()).runs(),
+        runs,
         loss=loss,
         offset=parse_offset(offset),
         x=x,
         start=start,
         smoothing=smoothing,
+        smoother=smoother,
+        quality=quality,
+        neighbours=everything if quality else None,
         points=points,
     )
     emit(report.to_dict(), str(report), as_json=json)

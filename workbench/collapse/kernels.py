@@ -57,17 +57,34 @@ def excess_spread(normalized: Floats) -> float:
     return float(normalized.std(axis=0).mean() / (normalized.mean(axis=0) - 1.0).mean())
 
 
-def bootstrap_rows(cells: Sequence[Ints], draws: int, rng: np.random.Generator) -> list[Ints]:
+def bootstrap_counts(cells: Sequence[Ints], draws: int, rng: np.random.Generator) -> Floats:
     """Draw runs with replacement within each cell; single-run cells are drawn among one another.
 
     Keeping the cells keeps every size in each draw, so that the draw measures seed noise; where no
     cell has a second seed the sizes themselves are drawn.
+
+    Returns
+    -------
+    ndarray of shape (draw, run)
+        How often each run was drawn.
     """
-    single = np.concatenate([c for c in cells if len(c) == 1] or [np.empty(0, np.int64)])
+    single = [c for c in cells if len(c) == 1]
     several = [c for c in cells if len(c) > 1]
-    pools = several if several else [single]
-    fixed = single if several else np.empty(0, np.int64)
-    return [
-        np.concatenate([fixed, *(rng.choice(pool, len(pool)) for pool in pools)])
-        for _ in range(draws)
-    ]
+    pools = several or [np.concatenate(single)]
+    counts = np.zeros((draws, sum(map(len, cells))))
+    if several and single:
+        counts[:, np.concatenate(single)] = 1
+    for pool in pools:
+        picks = pool[rng.integers(0, len(pool), (draws, len(pool)))]
+        np.add.at(counts, (np.arange(draws)[:, None], picks), 1)
+    return counts
+
+
+def drawn_excess_spread(normalized: Floats, counts: Floats) -> Floats:
+    """Return `excess_spread` of families in which run i counts ``counts[draw, i]`` times."""
+    centre = normalized.mean(axis=0)
+    away = normalized - centre
+    n = counts.sum(axis=1, keepdims=True)
+    first, second = counts @ away / n, counts @ away**2 / n
+    sd = np.sqrt(np.maximum(second - first**2, 0.0))
+    return np.asarray(sd.mean(axis=1) / (centre + first - 1.0).mean(axis=1))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from typing import Any
 
-import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from workbench.collapse.causes import Diagnosis
 from workbench.collapse.compared import comparable, curves_of, odd_one_out, size_rows, sizes_outside
-from workbench.collapse.groups import control_labels, seed_cells
+from workbench.collapse.groups import control_labels
+from workbench.collapse.notes import offset_label, offset_notes, seed_notes
 from workbench.collapse.offset import Offset, OffsetEstimate, resolve_offset
+from workbench.collapse.quality import CollapseQuality
+from workbench.collapse.scored import diagnosed, scored
 from workbench.collapse.statistics import (
     crossing,
     deviation,
@@ -24,8 +27,8 @@ from workbench.collapse.statistics import (
 from workbench.collapse.verdict import HALF, Verdict, write_verdict
 from workbench.curves import (
     POINTS,
+    Smoother,
     XAxis,
-    final_loss,
     normalize_by,
     smooth,
     x_scale,
@@ -36,7 +39,6 @@ from workbench.text import percent_two_digits, plain, plural
 
 WINDOW_START = 0.2
 TRAIN_SMOOTHING = 0.05
-_INTERVAL_TRIALS = 9
 _SHOWN = 5
 CRITERION = (
     "Δ < σ at every later grid point before the end; Δ = sd/mean over runs, σ = sd/mean over seeds "
@@ -61,7 +63,7 @@ class CollapseReport:
         σ(x); None when no setting has two seeds.
     beyond : float or None
         Progress from which on Δ < σ.
-    quality : (value, lower, upper)
+    excess_spread : (value, lower, upper)
         sd(ℓ)/(⟨ℓ⟩ − 1) averaged over progress ≥ `start`, 95 % interval.
     worst_run : mapping
         ``run_id``, its largest ``residual`` beyond `start` and ``at`` which progress.
@@ -71,6 +73,16 @@ class CollapseReport:
         ``run_id`` and ``reason`` of runs that could not be compared.
     verdict : Verdict
         In words.
+    x : str
+        Axis of ``curves["x"]``.
+    start : float
+        Means and residuals look at progress from here on.
+    quality : CollapseQuality or None
+        S, its interval and what surrounds it, when asked for and possible.
+    no_quality : str
+        Why there is no S: not asked for, or what is missing.
+    diagnosis : Diagnosis or None
+        Why `worst_run` is off, when asked for.
     """
 
     curves: xr.DataArray
@@ -79,13 +91,16 @@ class CollapseReport:
     spread: xr.DataArray
     noise_floor: xr.DataArray | None
     beyond: float | None
-    quality: tuple[float, float, float]
+    excess_spread: tuple[float, float, float]
     worst_run: Mapping[str, Any]
     sizes: tuple[Mapping[str, Any], ...]
     left_out: tuple[Mapping[str, str], ...]
     verdict: Verdict
     x: XAxis
     start: float
+    quality: CollapseQuality | None = None
+    no_quality: str = "not asked for"
+    diagnosis: Diagnosis | None = None
 
     @property
     def holds(self) -> bool | None:
@@ -126,17 +141,27 @@ class CollapseReport:
                 "noise_floor": None if sigma is None else sigma.to_numpy(),
                 "ratio_mean": ratio,
                 "supercollapse": holds and holds | {"criterion": CRITERION},
-                "quality": {
-                    "name": "mean sd(ℓ) / mean (⟨ℓ⟩ − 1) over progress ≥ from",
-                    **dict(zip(("value", "lower", "upper"), self.quality, strict=True)),
-                },
-                "worst_run": dict(self.worst_run),
+                "quality": self._quality(),
+                "excess_spread": self._excess_spread(),
+                "worst_run": dict(self.worst_run)
+                | ({} if self.diagnosis is None else self.diagnosis.to_dict()),
                 "sizes": [dict(row) for row in self.sizes],
                 "left_out": [dict(row) for row in self.left_out],
                 "verdict": str(self.verdict),
             }
         )
         return content
+
+    def _excess_spread(self) -> dict[str, Any]:
+        return {
+            "name": "mean sd(ℓ) / mean (⟨ℓ⟩ − 1) over progress ≥ from",
+            **dict(zip(("value", "lower", "upper"), self.excess_spread, strict=True)),
+        }
+
+    def _quality(self) -> dict[str, Any]:
+        if self.quality is None:
+            return self._excess_spread() | {"no_S": self.no_quality}
+        return self.quality.to_dict()
 
     def __str__(self) -> str:
         sigma = self.noise_floor
@@ -151,10 +176,25 @@ class CollapseReport:
             lines.append(
                 f"at {100 * share:.0f} %: Δ {percent_two_digits(_at(self.deviation, share))}{noise}"
             )
+        lines += self._scored_lines()
         lines += [f"left out: {r['run_id']} ({r['reason']})" for r in self.left_out[:_SHOWN]]
         if len(self.left_out) > _SHOWN:
             lines.append(f"left out: {len(self.left_out) - _SHOWN} more")
         return "\n".join(lines)
+
+    def _scored_lines(self) -> list[str]:
+        value, lower, upper = self.excess_spread
+        lines = [f"sd(ℓ)/(⟨ℓ⟩ − 1) {value:.2g} ({lower:.2g} to {upper:.2g})"]
+        if self.quality is not None:
+            tail = self.quality.tail
+            lines.append(
+                f"Δ at 90-99 % of training is {tail.closing.estimate:.2g} of Δ at 50-70 % "
+                f"({tail.closing.lower:.2g} to {tail.closing.upper:.2g})"
+            )
+            lines += [self.quality.errors, *self.quality.warnings]
+        if self.diagnosis is not None:
+            lines.append(f"{self.diagnosis}")
+        return lines
 
     def _repr_html_(self) -> str:
         head, *rest = str(self).splitlines()
@@ -170,7 +210,10 @@ def collapse_report(
     x: XAxis = "progress",
     points: int = POINTS,
     smoothing: float | None = None,
+    smoother: Smoother = "local-line",
     start: float = WINDOW_START,
+    quality: bool = False,
+    neighbours: xr.Dataset | None = None,
 ) -> CollapseReport:
     """Normalise a family's curves and say whether, and from where on, they are one curve.
 
@@ -187,10 +230,17 @@ def collapse_report(
     points : int
         Points of progress for ragged runs; a cube keeps its own.
     smoothing : float, optional
-        Width of the local-line smoother as a share of the run; by default none for the held-out
-        loss and 2 % for the training loss.
+        Width of the smoother as a share of the run; by default none for the held-out loss and 5 %
+        for the training loss.
+    smoother : str
+        Which smoother; see ``curves.smooth``.
     start : float
         Means over progress and residuals look only at progress ≥ `start`.
+    quality : bool
+        Also compute S with its interval, the evidence, intervals of the verdict and why the worst
+        run is off: tenths of a second, against hundredths for the rest.
+    neighbours : Dataset (run, obs), optional
+        Further runs that may show what a coordinate does, such as all runs of the store.
 
     Returns
     -------
@@ -206,11 +256,12 @@ def collapse_report(
     if not 0 <= start < 1:
         msg = f"start (--from) must be a progress in [0, 1), found {start}."
         raise ArgumentError(msg)
-    curves = curves_of(data, loss, points)
+    raw = curves_of(data, loss, points)
     width = smoothing
     if width is None:
-        width = TRAIN_SMOOTHING if curves.name == "train_loss" else 0.0
-    curves = smooth(curves, width=width)
+        width = TRAIN_SMOOTHING if raw.name == "train_loss" else 0.0
+    smoothed = partial(smooth, width=width, smoother=smoother)
+    curves = smoothed(raw)
     chosen = resolve_offset(curves, offset)
     kept, left_out = comparable(curves, chosen.value)
     ell = normalize_by(kept, offset=chosen.value).assign_attrs(loss=str(curves.name))
@@ -220,10 +271,14 @@ def collapse_report(
     beyond = None if sigma is None else crossing(delta, sigma)
     worst, odd = odd_one_out(ell, sigma, start)
     sizes = size_rows(ell, sigma)
+    found, why_not, diagnosis = None, "not asked for", None
+    if quality:
+        found, why_not = scored(kept, raw, smoothed, offset=chosen.value, start=start)
+        diagnosis = diagnosed(ell, neighbours, smoothed, str(worst["run_id"]), start=start)
     verdict = write_verdict(
         n_runs=ell.sizes["run"],
         n_sizes=len(sizes),
-        offset_label=_offset_label(chosen),
+        offset_label=offset_label(chosen),
         delta_half=_at(delta, HALF),
         sigma_half=None if sigma is None else _at(sigma, HALF),
         beyond=beyond,
@@ -231,7 +286,8 @@ def collapse_report(
         outside=sizes_outside(sizes),
         mixed=tuple(dict.fromkeys(control_labels(ell))),
         spread_half=_at(width_of, HALF),
-        notes=(*_seed_notes(kept), *_offset_notes(kept, chosen)),
+        intervals="" if found is None else found.verdict_intervals(),
+        notes=(*seed_notes(kept), *offset_notes(kept, chosen)),
     )
     return CollapseReport(
         curves=ell,
@@ -240,56 +296,18 @@ def collapse_report(
         spread=width_of,
         noise_floor=sigma,
         beyond=beyond,
-        quality=excess_spread(ell, start=start),
+        excess_spread=excess_spread(ell, start=start),
         worst_run=worst,
         sizes=sizes,
         left_out=left_out,
         verdict=verdict,
         x=x,
         start=start,
+        quality=found,
+        no_quality=why_not,
+        diagnosis=diagnosis,
     )
 
 
 def _at(curve: xr.DataArray, share: float) -> float:
     return float(curve.sel(progress=share, method="nearest"))
-
-
-def _seed_notes(curves: xr.DataArray) -> tuple[str, ...]:
-    """Say when seed noise rests on runs whose seed nobody recorded."""
-    seeds = curves["seed"].to_numpy()
-    if not any(np.isnan(seeds[rows]).any() for rows in seed_cells(curves)):
-        return ()
-    return ("Seeds are not recorded: runs alike in all that is recorded count as repeats.",)
-
-
-def _offset_notes(curves: xr.DataArray, offset: OffsetEstimate) -> tuple[str, ...]:
-    """Say when L0 is not identified, or when the verdict changes within its interval."""
-    if offset.fit is None:
-        return ()
-    if not offset.fit.identified:
-        return offset.fit.warnings
-    highest = min(offset.upper, float(final_loss(curves).min()) * (1 - 1e-9))
-    trial = np.linspace(offset.lower, highest, _INTERVAL_TRIALS)
-    cells = seed_cells(curves)
-    holds = np.array([_holds(curves, float(value), cells) for value in trial])
-    if holds.all() or not holds.any():
-        return ()
-    low, high = trial[holds].min(), trial[holds].max()
-    return (
-        f"Depends on L0: holds for {low:.3f} to {high:.3f} of its interval "
-        f"{offset.lower:.3f} to {offset.upper:.3f} nats/token.",
-    )
-
-
-def _holds(curves: xr.DataArray, offset: float, cells: list[NDArray[np.int64]]) -> bool:
-    sigma = noise_floor(curves, offset=offset, cells=cells)
-    if sigma is None:
-        return False
-    beyond = crossing(deviation(normalize_by(curves, offset=offset)), sigma)
-    return beyond is not None and beyond <= HALF
-
-
-def _offset_label(offset: OffsetEstimate) -> str:
-    if offset.fit is not None:
-        return "With the fitted L0"
-    return "With no offset" if offset.value == 0 else f"With offset {offset.value:.3f}"

@@ -101,8 +101,9 @@ def excess_spread(
     progress = normalized["progress"].to_numpy()
     window = (progress >= start) & (progress < 1)
     values = normalized.transpose("run", ...).to_numpy()[:, window]
-    drawn = kernels.bootstrap_rows(replicate_cells(normalized), draws, np.random.default_rng(rng))
-    ratios = np.array([kernels.excess_spread(values[rows]) for rows in drawn])
+    cells = replicate_cells(normalized)
+    counts = kernels.bootstrap_counts(cells, draws, np.random.default_rng(rng))
+    ratios = kernels.drawn_excess_spread(values, counts)
     lower, upper = np.quantile(ratios, [0.025, 0.975])
     return kernels.excess_spread(values), float(lower), float(upper)
 

@@ -36,6 +36,7 @@ def write_verdict(
     outside: tuple[str, ...],
     mixed: tuple[str, ...],
     spread_half: float,
+    intervals: str = "",
     notes: tuple[str, ...] = (),
 ) -> Verdict:
     """Say what the statistics show.
@@ -58,10 +59,13 @@ def write_verdict(
         Labels of the matched groups when there are several.
     spread_half : float
         max − min of ℓ half-way.
+    intervals : str
+        What is known about the uncertainty of these numbers, as one or two sentences.
     notes : tuple of str
         Further caveats, such as on the offset.
     """
     sizes = plural(n_sizes, "size")
+    intervals = f" {intervals}" if intervals else ""
     caveats = [*_mixed(mixed), *_odd(odd), *notes]
     if n_sizes < 2:
         return Verdict(
@@ -75,10 +79,10 @@ def write_verdict(
             "Needs two seeds of one size",
             f"{plural(n_runs, 'run')} of {sizes} drawn, no seed noise to compare with",
             f"{offset_label}, half-way: the normalised curves lie within {spread_half:.2g} of one "
-            f"another, Δ = {percent_two_digits(delta_half)}.",
+            f"another, Δ = {percent_two_digits(delta_half)}.{intervals}",
             tuple(caveats),
         )
-    sentence = _half_way(offset_label, delta_half, sigma_half)
+    sentence = _half_way(offset_label, delta_half, sigma_half) + intervals
     if beyond is not None and beyond <= HALF:
         caveats.append("Towards the end Δ falls to 0 by construction.")
         headline = f"{sizes} follow one curve from {percent(beyond)} of training on"
@@ -86,7 +90,10 @@ def write_verdict(
     if 0 < len(outside) < n_sizes:
         caveats.append(f"Outside the noise beyond half-way: {', '.join(outside)}.")
     where = f"until {percent(beyond)} of training" if beyond is not None else "everywhere"
-    sentence += f" All curves lie within {spread_half:.2g} of one another there."
+    sentence = (
+        f"{_half_way(offset_label, delta_half, sigma_half)} All curves lie within "
+        f"{spread_half:.2g} of one another there.{intervals}"
+    )
     headline = f"{sizes} differ by more than seeds {where}"
     return Verdict("No supercollapse", headline, sentence, tuple(caveats))
 

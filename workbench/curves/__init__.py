@@ -12,20 +12,15 @@ from workbench.curves.resample import (
     record_progress,
     require_loss,
 )
-from workbench.curves.transform import (
-    X_AXES,
-    XAxis,
-    final_loss,
-    half_width,
-    normalize_by,
-    smooth,
-    x_scale,
-)
+from workbench.curves.smoothing import SMOOTHERS, Smoother, half_width, smooth
+from workbench.curves.transform import X_AXES, XAxis, final_loss, normalize_by, x_scale
 
 __all__ = [
     "COMPLETE",
     "POINTS",
+    "SMOOTHERS",
     "X_AXES",
+    "Smoother",
     "XAxis",
     "cube_curves",
     "default_loss",

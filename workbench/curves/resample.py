@@ -25,7 +25,8 @@ from workbench.schema import (
     run_names,
 )
 
-POINTS = 256
+POINTS = 200
+"""Every half percent of a run: the shares of training that papers quote are grid points."""
 COMPLETE = 0.97
 """A run whose last record lies at or beyond this share of its plan counts as finished."""
 

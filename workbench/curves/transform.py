@@ -1,4 +1,4 @@
-"""Smooth and normalise curves on the progress grid; choose what the x-axis counts."""
+"""Normalise curves on the progress grid; choose what the x-axis counts."""
 
 from __future__ import annotations
 
@@ -17,49 +17,6 @@ _X_SCALES = {
     "compute": ("compute_total", "training compute", "FLOP"),
     "step": ("total_steps", "optimiser step", "steps"),
 }
-
-
-def smooth(loss: xr.DataArray, *, width: float) -> xr.DataArray:
-    """Smooth curves by a local line; see `kernels.local_linear`.
-
-    Parameters
-    ----------
-    loss : DataArray (..., progress)
-        Curves on a uniform progress grid.
-    width : float
-        Full width of the window as a share of the run, in [0, 0.5]; 0 leaves the curves alone.
-
-    Returns
-    -------
-    DataArray (..., progress)
-        ``attrs["smoothing"]`` states the smoother and its width.
-
-    Raises
-    ------
-    ArgumentError
-        If `width` is outside [0, 0.5].
-    """
-    if not 0 <= width <= 0.5:
-        msg = f"smoothing width must be a share of the run in [0, 0.5], found {width}."
-        raise ArgumentError(msg)
-    half = half_width(width, loss.sizes["progress"])
-    smoothed: xr.DataArray = xr.apply_ufunc(
-        kernels.local_linear,
-        loss,
-        kwargs={"half_width": half},
-        input_core_dims=[["progress"]],
-        output_core_dims=[["progress"]],
-        dask="parallelized",
-        output_dtypes=[float],
-        keep_attrs=True,
-    )
-    said = f"local line, {100 * width:g} % of the run" if half else "none"
-    return smoothed.assign_attrs(smoothing=said)
-
-
-def half_width(width: float, points: int) -> int:
-    """Return the half-width in grid cells of a smoothing `width` given as a share of the run."""
-    return int(np.floor(width * points / 2 + 0.5))
 
 
 def final_loss(loss: xr.DataArray) -> xr.DataArray:

@@ -95,7 +95,7 @@ def _compared(delta: float, sigma: float | None) -> list[str]:
 def answers_table(report: CollapseReport) -> Html:
     """Return where Δ < σ, the spread over the excess, the offset and what the fit pins down."""
     offset, fit = report.offset, report.offset.fit
-    value, lower, upper = report.quality
+    value, lower, upper = report.excess_spread
     worst = report.worst_run
     rows = {
         "Compared": f"{plural(report.curves.sizes['run'], 'run')} of "
