@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workbench.forecast.combine import BackTest
+from workbench.forecast.constants import SLIMPAJAMA_LLAMA
 from workbench.forecast.final import (
     LEVEL,
     METHODS,
@@ -23,6 +24,7 @@ __all__ = [
     "ALIGNERS",
     "LEVEL",
     "METHODS",
+    "SLIMPAJAMA_LLAMA",
     "Aligner",
     "BackTest",
     "CurveLaw",

@@ -95,7 +95,8 @@ class SurrogateFit:
         progress : array-like of shape (x,)
             Increasing, ending at 1.
         tau, tpp : float
-            Controls of the run.
+            Controls of the run; one that is not recorded (NaN) counts as the usual one of the
+            runs fitted.
         lr_factor : array-like of shape (x,)
             Learning rate as a share of its peak.
 
@@ -116,7 +117,10 @@ class SurrogateFit:
             raise ArgumentError(msg)
         eta = np.asarray(lr_factor, dtype=np.float64)
         rows = np.vstack([self._centred(), self.draws])
-        log_tau, log_tpp = _log_or(tau, self.centre[0]), _log_or(tpp, self.centre[1])
+        log_tau, log_tpp = (
+            float(np.log(value)) - middle if value > 0 else 0.0
+            for value, middle in zip((tau, tpp), self.centre, strict=True)
+        )
         b, q = controls_to_shape(rows, [log_tau], [log_tpp])
         curves = surrogate_curve(x, eta, b[:, 0], q[:, 0], self.m)
         tail = (1 - self.level) / 2
@@ -158,10 +162,6 @@ class SurrogateFit:
             f"<table><tr><th></th><th>estimate</th><th>{100 * self.level:.0f} % interval</th></tr>"
             f"{rows}</table><ul>{notes}</ul>"
         )
-
-
-def _log_or(value: float, otherwise: float) -> float:
-    return float(np.log(value)) if np.isfinite(value) and value > 0 else otherwise
 
 
 def fit_surrogate(
