@@ -64,7 +64,11 @@ def test_by_default_every_other_run_of_the_family_is_a_reference(call):
         (("--run", "N4e+06-s0", "--at", "30"), 2, "0.3 means 30 %"),
         (("--run", "N4e+06-s0"), 2, "--at"),
         (("--run", "N4e+06-s0", "--at", "0.3", "--reference", "colour=red"), 2, "colour"),
-        (("--run", "N4e+06-s0", "--at", "0.3", "--reference", "model_size>1e9"), 1, "No run matches"),
+        (
+            ("--run", "N4e+06-s0", "--at", "0.3", "--reference", "model_size>1e9"),
+            1,
+            "No run matches",
+        ),
         (("--run", "N4e+06-s0", "--at", "0.3", "--method", "guess"), 2, "guess"),
         (("--run", "N4e+06-s0", "--at", "0.3", "--loss", "train_loss"), 1, "no finite train_loss"),
     ],

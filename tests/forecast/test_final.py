@@ -127,7 +127,7 @@ def test_the_curve_leads_from_the_prefix_to_the_end(target, smaller):
     assert float(forecast.predict(0.65)["loss"][0]) == pytest.approx(
         float(np.interp(0.65, curve["progress"], curve["loss"]))
     )
-    with pytest.raises(ArgumentError, match="must lie between 0.3 and 1"):
+    with pytest.raises(ArgumentError, match=r"must lie between 0\.3 and 1"):
         forecast.predict(0.1)
 
 

@@ -64,7 +64,7 @@ def predict(
         family = str(chosen["family"].to_numpy()[0])
         same = others["family"].to_numpy() == family
         others = take_runs(others, same) if same.any() else others
-    with _bar() as tick:
+    with _Bar() as tick:
         forecast = predict_final(
             chosen,
             reference=select_runs(others, filters),
@@ -78,7 +78,7 @@ def predict(
     emit(forecast.to_dict(), str(forecast), as_json=json)
 
 
-class _bar:
+class _Bar:
     """A bar on stderr that appears only when the work takes longer than a second."""
 
     def __enter__(self) -> Callable[[int, int], None]:

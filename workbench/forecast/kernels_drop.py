@@ -53,7 +53,7 @@ class Mixture:
         sd = np.sqrt(self.variance)
         low = np.full(np.shape(share), float((self.mean - 12 * sd).min()))
         high = np.full(np.shape(share), float((self.mean + 12 * sd).max()))
-        for _ in range(80):
+        for _ in range(48):
             middle = (low + high) / 2
             below = (self.weight * ndtr((middle[..., None] - self.mean) / sd)).sum(-1) < share
             low, high = np.where(below, middle, low), np.where(below, high, middle)

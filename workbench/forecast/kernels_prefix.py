@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 Aligner = Literal["squared", "normalized", "absolute", "robust"]
 ALIGNERS: tuple[Aligner, ...] = get_args(Aligner)
 _HUBER = 1.345
-_ITERATIONS = 50
+_ITERATIONS = 30
 _NORMAL_MAD = 1.4826
 
 
@@ -81,7 +81,7 @@ def _robust_scale(y: Floats, r: Floats) -> float:
     for _ in range(_ITERATIONS):
         weight = _huber_weight(y - scale * r, degrees=1)
         new = float((weight * y) @ r / ((weight * r) @ r))
-        if abs(new - scale) <= 1e-14 * abs(scale):
+        if abs(new - scale) <= 1e-10 * abs(scale):
             break
         scale = new
     return scale
@@ -115,7 +115,7 @@ def robust_line(x: Floats, y: Floats) -> tuple[float, float, float]:
         weight = _huber_weight(y - design @ beta, degrees=2)
         root = np.sqrt(weight)[:, None]
         new = np.linalg.lstsq(root * design, root[:, 0] * y, rcond=None)[0]
-        settled = bool(np.max(np.abs(new - beta)) <= 1e-12 * (1 + np.max(np.abs(beta))))
+        settled = bool(np.max(np.abs(new - beta)) <= 1e-10 * (1 + np.max(np.abs(beta))))
         beta = new
         if settled:
             break
