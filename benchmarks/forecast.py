@@ -4,8 +4,9 @@ python benchmarks/forecast.py [LADDER.nc ...]
 
 The largest two sizes of each ladder are predicted from smaller ones. The shipped quickstart family
 is always in; further ladders are NetCDF files of runs. The naive ways are written as a notebook
-would have them (times are processor time): `curve_fit` of a power law to the run's own records, and `minimize_scalar` of the
+would have them: `curve_fit` of a power law to the run's own records, and `minimize_scalar` of the
 squared error against every reference curve, interpolated anew in each call, the mean taken.
+Times are processor time.
 Beside it the surrogate: all constants together, the paper's alternating grids, and Nelder-Mead.
 """
 
