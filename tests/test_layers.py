@@ -13,7 +13,7 @@ import workbench
 
 ROOT = Path(workbench.__file__).parent
 BASE = {"errors", "text", "schema"}
-SCIENCE = ["recipes", "curves", "laws", "collapse"]
+SCIENCE = ["recipes", "curves", "laws", "collapse", "forecast"]
 ALLOWED: dict[str, set[str]] = {"errors": set(), "text": set(), "schema": {"errors", "text"}}
 for position, room in enumerate(SCIENCE):
     ALLOWED[room] = BASE | set(SCIENCE[:position])
@@ -103,6 +103,7 @@ HEAVY = (
         "import workbench",
         "import workbench.schema, workbench.curves, workbench.laws, workbench.collapse",
         "import workbench.recipes",
+        "import workbench.forecast",
     ],
 )
 def test_import_pulls_in_nothing_heavy(statement):

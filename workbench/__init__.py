@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from workbench.collapse import CollapseReport, collapse_report, normalize
     from workbench.curves import on_progress, smooth, to_cube
     from workbench.errors import ArgumentError, CollapseWarning, DataError, WorkbenchError
+    from workbench.forecast import FinalForecast, fit_surrogate, predict_final
     from workbench.io import read
     from workbench.laws import fit_power_law
     from workbench.schema import concat_runs, conform, make_runs, select_runs
@@ -31,18 +32,21 @@ _HOME = {
     "CollapseWarning": "errors",
     "DataError": "errors",
     "Explorer": "views",
+    "FinalForecast": "forecast",
     "Recorder": "store",
     "WorkbenchError": "errors",
     "collapse_report": "collapse",
     "concat_runs": "schema",
     "conform": "schema",
     "fit_power_law": "laws",
+    "fit_surrogate": "forecast",
     "make_runs": "schema",
     "normalize": "collapse",
     "notebook": "views",
     "on_progress": "curves",
     "open": "tree",
     "open_store": "store",
+    "predict_final": "forecast",
     "read": "io",
     "select_runs": "schema",
     "smooth": "curves",
@@ -55,6 +59,7 @@ __all__ = [
     "CollapseWarning",
     "DataError",
     "Explorer",
+    "FinalForecast",
     "Recorder",
     "WorkbenchError",
     "__version__",
@@ -62,12 +67,14 @@ __all__ = [
     "concat_runs",
     "conform",
     "fit_power_law",
+    "fit_surrogate",
     "make_runs",
     "normalize",
     "notebook",
     "on_progress",
     "open",
     "open_store",
+    "predict_final",
     "read",
     "select_runs",
     "smooth",

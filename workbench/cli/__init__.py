@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from workbench.cli import data_verbs, plan_verb, science_verbs, serving_verbs
+from workbench.cli import data_verbs, plan_verb, predict_verb, science_verbs, serving_verbs
 from workbench.cli.app import app, main, run
 
-__all__ = ["app", "data_verbs", "main", "plan_verb", "run", "science_verbs", "serving_verbs"]
+__all__ = [
+    "app",
+    "data_verbs",
+    "main",
+    "plan_verb",
+    "predict_verb",
+    "run",
+    "science_verbs",
+    "serving_verbs",
+]

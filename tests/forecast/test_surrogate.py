@@ -1,0 +1,191 @@
+"""The (τ, TPP) surrogate: printed values, recovery of known laws, honest limits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.errors import ArgumentError, DataError
+from workbench.forecast import fit_surrogate, learning_rate_factors
+from workbench.forecast.kernels_surrogate import (
+    alternating_fit,
+    controls_to_shape,
+    joint_fit,
+    macro_mae,
+    surrogate_curve,
+)
+from workbench.schema import conform, make_runs
+
+GRID = np.linspace(0.2, 1, 161)
+TRUTH = {"b_const": 0.05, "b_exp": -0.5, "q_const": 4.0, "q_exp": -0.4}
+NOISE = 0.01
+
+
+def to_zero(x):
+    return np.where(x < 0.1, x / 0.1, (1 - x) / 0.9)
+
+
+@pytest.mark.parametrize(
+    ("b", "q", "printed"),
+    [
+        (0.2, 1, (1.25624, 1.21322, 1.14346, 1.06865, 1.02696)),
+        (0.05, 1, (1.12739, 1.10031, 1.06268, 1.02822, 1.01078)),
+        (0.2, 2, (1.27661, 1.21360, 1.11893, 1.04093, 1.01217)),
+    ],
+)
+def test_reference_values(b, q, printed):
+    x = np.array([0.2, 0.3, 0.5, 0.75, 0.9, 1.0])
+    curve = surrogate_curve(x, to_zero(x), b, q, 0.05)
+    np.testing.assert_allclose(curve[:-1], printed, atol=1e-4)
+    assert abs(curve[-1] - 1) <= 1e-12
+
+
+@given(st.floats(0, 2), st.floats(0, 3), st.floats(0.01, 0.3))
+def test_every_curve_ends_at_one_and_falls_under_a_falling_rate(b, q, m):
+    curve = surrogate_curve(GRID, to_zero(GRID), b, q, m)
+    assert curve[-1] == 1.0
+    assert (np.diff(curve) < 0).all()
+
+
+@pytest.fixture(scope="module")
+def known():
+    """112 curves from known laws with 1 % noise, and 60 more to test on."""
+    rng = np.random.default_rng(0)
+    n = 172
+    log_tau, log_tpp = rng.uniform(np.log(0.02), 0, n), rng.uniform(np.log(10), np.log(320), n)
+    parameters = [np.log(TRUTH["b_const"]), -0.5, np.log(TRUTH["q_const"]), -0.4]
+    b, q = controls_to_shape(parameters, log_tau, log_tpp)
+    eta = np.tile(to_zero(GRID), (n, 1))
+    clean = surrogate_curve(GRID, eta, b, q, 0.05)
+    noise = NOISE * rng.standard_normal(clean.shape)
+    controls = (log_tau - log_tau[:112].mean(), log_tpp - log_tpp[:112].mean())
+    return clean, clean * (1 + noise), eta, controls
+
+
+def parts(known, rows):
+    clean, noisy, eta, controls = known
+    return clean[rows], noisy[rows], eta[rows], (controls[0][rows], controls[1][rows])
+
+
+FIT, HELD_OUT = slice(0, 112), slice(112, None)
+
+
+def test_alternating_fit_recovers_the_laws(known):
+    _, noisy, eta, controls = parts(known, FIT)
+    steps = list(alternating_fit(noisy, GRID, eta, controls, m=0.05))
+    objective = [value for _, value in steps]
+    assert (np.diff(objective) <= 0).all()
+    found = steps[-1][0]
+    assert found[1] == pytest.approx(-0.5, abs=0.05)
+    assert found[3] == pytest.approx(-0.4, abs=0.05)
+    clean, noisy, eta, controls = parts(known, HELD_OUT)
+    held_out = macro_mae(found, 0.05, noisy, GRID, eta, controls)
+    assert held_out <= 1.2 * np.abs(noisy - clean).mean()
+
+
+def test_joint_fit_agrees_with_the_alternating_one(known):
+    _, noisy, eta, controls = parts(known, FIT)
+    alternating = list(alternating_fit(noisy, GRID, eta, controls, m=0.05))[-1][1]
+    found, objective = joint_fit(noisy, GRID, eta, controls, m=0.05)
+    assert objective <= 1.05 * alternating
+    assert found[1] == pytest.approx(-0.5, abs=0.05)
+    assert found[3] == pytest.approx(-0.4, abs=0.05)
+
+
+def test_order_of_the_ablation(known):
+    _, noisy, eta, controls = parts(known, FIT)
+    mae = {
+        laws: joint_fit(noisy, GRID, eta, controls, m=0.05, laws=laws)[1]
+        for laws in ("none", "q", "b", "both")
+    }
+    assert min(mae["none"], mae["q"]) > mae["b"] > mae["both"]
+    assert mae["both"] <= 0.5 * mae["none"]
+
+
+@pytest.fixture(scope="module")
+def runs():
+    """Forty curves of these laws as runs, at a loss of 3 nats/token."""
+    rng = np.random.default_rng(5)
+    n = 40
+    tau, tpp = rng.uniform(0.05, 1, n), rng.uniform(10, 300, n)
+    parameters = [np.log(TRUTH["b_const"]), -0.5, np.log(TRUTH["q_const"]), -0.4]
+    b, q = controls_to_shape(parameters, np.log(tau), np.log(tpp))
+    x = np.arange(1, 201) / 200
+    ell = surrogate_curve(x, np.tile(to_zero(x), (n, 1)), b, q, 0.05)
+    ell *= 1 + 1e-3 * rng.standard_normal(ell.shape)
+    ds = make_runs(
+        {
+            "run_id": [f"r{i}" for i in range(n)],
+            "model_size": np.full(n, 1e8),
+            "tau": tau,
+            "tpp": tpp,
+            "schedule": ["linear"] * n,
+            "warmup_fraction": np.full(n, 0.1),
+            "total_steps": np.full(n, 200.0),
+            "status": ["done"] * n,
+        },
+        {"step": np.tile(np.arange(1, 201), n), "eval_loss": (3 * ell).ravel()},
+        row_size=[200] * n,
+    )
+    return conform(ds)
+
+
+def test_fit_to_runs_with_intervals_that_hold_the_truth(runs):
+    calls = []
+    fit = fit_surrogate(runs, m=0.05, progress=lambda done, total: calls.append((done, total)))
+    for name, value in TRUTH.items():
+        found = fit.params[name]
+        assert found.lower <= found.estimate <= found.upper
+        assert found.estimate == pytest.approx(value, rel=0.15), name
+    assert fit.b_exp.estimate == pytest.approx(-0.5, abs=0.05)
+    assert fit.mae < 2e-3
+    assert calls[-1] == (61, 61)
+    assert fit.to_dataset()["estimate"].sel(parameter="b_exp") == fit.b_exp.estimate
+    assert "b_exp" in fit._repr_html_()
+
+
+def test_the_exponent_of_progress_is_chosen_by_the_curves(runs):
+    assert fit_surrogate(runs, bootstrap=0).m == 0.05
+
+
+def test_prediction_ends_at_one_with_a_band(runs):
+    fit = fit_surrogate(runs, m=0.05, bootstrap=20)
+    x = np.linspace(0.1, 1, 50)
+    found = fit.predict(x, tau=0.2, tpp=20, lr_factor=to_zero(x))
+    assert found["normalized_loss"][-1] == 1.0
+    assert (found["lower"] <= found["upper"]).all()
+    b, q = TRUTH["b_const"] * 0.2**-0.5, TRUTH["q_const"] * 20**-0.4
+    np.testing.assert_allclose(
+        found["normalized_loss"], surrogate_curve(x, to_zero(x), b, q, 0.05), atol=3e-3
+    )
+    with pytest.raises(ArgumentError, match="end at 1"):
+        fit.predict([0.1, 0.5], tau=0.2, tpp=20, lr_factor=[1, 1])
+
+
+def test_controls_that_do_not_vary_are_said(make_family):
+    fit = fit_surrogate(make_family(warmup_fraction=0.1), bootstrap=0)
+    assert fit.b_exp.estimate == 0
+    assert fit.q_exp.estimate == 0
+    assert len(fit.warnings) == 2
+    assert "hardly varies" in fit.warnings[0]
+
+
+def test_unknown_schedule_and_too_few_runs(make_family):
+    with pytest.raises(DataError, match="its schedule 'zigzag' is none of"):
+        fit_surrogate(make_family(schedule="zigzag"))
+    with pytest.raises(DataError, match="3 or more finished runs, found 2"):
+        fit_surrogate(make_family(sizes=(1e6,), seeds=(0, 1)))
+
+
+def test_recorded_learning_rate_goes_before_the_name(make_family):
+    ds = make_family(sizes=(1e6,), seeds=(0,))
+    rate = np.linspace(1e-3, 2e-3, 200)
+    factors = learning_rate_factors(ds.assign(learning_rate=("obs", rate)), points=100)
+    np.testing.assert_allclose(
+        factors[0], (1e-3 + 1e-3 * (factors.progress * 200 - 1) / 199) / 2e-3
+    )
+    named = learning_rate_factors(ds, points=100)
+    assert named[0, 0] == 1.0
+    assert float(named[0, -1]) < 0.05

@@ -1,0 +1,47 @@
+"""Where a run will end, from its beginning and from the runs that ended before it."""
+
+from __future__ import annotations
+
+from workbench.forecast.combine import BackTest
+from workbench.forecast.constants import SLIMPAJAMA_LLAMA
+from workbench.forecast.final import (
+    LEVEL,
+    METHODS,
+    FinalForecast,
+    Method,
+    forecast_track,
+    predict_final,
+)
+from workbench.forecast.kernels_prefix import ALIGNERS, Aligner, align_scale
+from workbench.forecast.learning_rate import learning_rate_factors
+from workbench.forecast.members import Member
+from workbench.forecast.own import own_power_law
+from workbench.forecast.prefix import describe_prefix, final_levels, truncate
+from workbench.forecast.schedule import CurveLaw, CurveLawFitter, SurrogateLaw, surrogate_law
+from workbench.forecast.surrogate import SurrogateFit, fit_surrogate
+
+__all__ = [
+    "ALIGNERS",
+    "LEVEL",
+    "METHODS",
+    "SLIMPAJAMA_LLAMA",
+    "Aligner",
+    "BackTest",
+    "CurveLaw",
+    "CurveLawFitter",
+    "FinalForecast",
+    "Member",
+    "Method",
+    "SurrogateFit",
+    "SurrogateLaw",
+    "align_scale",
+    "describe_prefix",
+    "final_levels",
+    "fit_surrogate",
+    "forecast_track",
+    "learning_rate_factors",
+    "own_power_law",
+    "predict_final",
+    "surrogate_law",
+    "truncate",
+]
