@@ -122,7 +122,10 @@ def held_out(fit, runs):
     from workbench.curves import is_complete, on_progress
 
     curves = on_progress(runs, loss="eval_loss")
-    x, factors = curves["progress"].to_numpy(), learning_rate_factors(runs, points=256)
+    x, factors = (
+        curves["progress"].to_numpy(),
+        learning_rate_factors(runs, points=len(curves["progress"])),
+    )
     found = []
     for i in np.flatnonzero(is_complete(curves)):
         tau, tpp = float(runs["tau"][i]), float(runs["tpp"][i])
