@@ -109,7 +109,7 @@ class Target:
     def renew(self) -> None:
         """Take a new store."""
         self.store.close()
-        shutil.rmtree(self._folder / f"store{self._made}")
+        shutil.rmtree(self._folder / f"store{self._made}", ignore_errors=True)
         self._new()
 
     def changed(self) -> None:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import gc
+import json
 
+import numpy as np
 import pytest
 import zarr
 
 from workbench.errors import DataError
 from workbench.io import read
-from workbench.schema import make_runs
+from workbench.schema import conform, make_runs
 from workbench.store import open_store
+from workbench.store.export import export_runs
 
 
 @pytest.fixture
@@ -49,3 +52,23 @@ def test_an_array_without_its_metadata_is_missed(group):
 def test_a_group_within_the_group_is_no_matter(group):
     zarr.create_group(group / "more")
     assert read(group).runs.sizes["obs"] == 3
+
+
+@pytest.mark.parametrize("name", ["train_loss", "note"])
+def test_an_array_that_claims_more_than_its_files_can_hold_is_refused(group, name):
+    path = group / name / "zarr.json"
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps(known | {"shape": [4_227_858_435]}))
+    with pytest.raises(DataError, match=r"claims 42278\d+ values in \d+ bytes"):
+        read(group)
+
+
+def test_a_large_group_that_packs_well_is_read(tmp_path):
+    count = 3_000_000
+    names = [f"empty{i}" for i in range(15)]
+    missing = np.full(count, np.nan)
+    loss = np.full(count, 2.5)
+    records = {"step": np.arange(count), "train_loss": loss} | dict.fromkeys(names, missing)
+    runs = make_runs({"run_id": ["a"]}, records, row_size=[count])
+    export_runs(conform(runs), tmp_path / "a.zarr")
+    assert read(tmp_path / "a.zarr").runs.sizes["obs"] == count

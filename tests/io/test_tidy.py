@@ -6,8 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from workbench.errors import DataError
-from workbench.io import read
+from workbench.io import import_sources, read
 from workbench.schema import run_names
+from workbench.store import open_store
 
 
 def write(path, text):
@@ -194,3 +195,27 @@ def test_columns_with_names_of_the_datasets_own_get_others(tmp_path):
     assert runs["row_size_"].to_numpy().tolist() == [7, 8]
     assert runs["obs_"].to_numpy().tolist() == [4, 5]
     assert runs["obs__"].to_numpy().tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["val/acc", "../../x", ".", "..", "zarr.json", "x" * 300, "/abs"])
+def test_columns_with_names_no_file_can_have_are_kept_in_a_store(tmp_path, name):
+    path = tmp_path / "a.csv"
+    path.write_text(f"step,loss,{name}\n0,3,7\n1,2.5,8\n")
+    store = open_store(tmp_path / "store", create=True)
+    (own,) = import_sources(store, [path]).unmapped
+    store.close()
+    store = open_store(tmp_path / "store")
+    assert store.runs()[own].to_numpy().tolist() == [7, 8]
+    store.close()
+
+
+def test_a_column_name_with_a_nul_in_a_folder_of_tables(tmp_path):
+    folder = tmp_path / "f"
+    folder.mkdir()
+    (folder / "runs.csv").write_bytes(b"run_id,peak\0x,a/b\na,1,2\n")
+    (folder / "curves.csv").write_bytes(b"run_id,step,train_loss,l\0r\na,0,3,5\na,1,2,6\n")
+    store = open_store(tmp_path / "store", create=True)
+    import_sources(store, [folder])
+    runs = store.runs()
+    assert [runs[n].to_numpy().tolist() for n in ("peak_x", "a_b", "l_r")] == [[1], [2], [5, 6]]
+    store.close()

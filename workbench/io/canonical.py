@@ -15,6 +15,8 @@ from workbench.schema import check_version, conform
 from workbench.store import open_store
 from workbench.store.places import REGISTRY
 
+# Chunks of nothing but missing values are not written, and steps pack well.
+_VALUES, _VALUES_A_BYTE = 1 << 25, 500
 _MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF")
 
 
@@ -58,21 +60,27 @@ def read_zarr(source: Source) -> Parsed:
 def _open_one_by_one(group: Path) -> None:
     """Meet damaged metadata here: of several arrays opened together Zarr reports only one.
 
-    What it finds in the others is printed, with tracebacks, when they are garbage.
+    What it finds in the others is printed, with tracebacks, when they are garbage. It also makes
+    room for as many values as an array claims to have before it looks for their chunks.
     """
     import zarr
     from zarr.errors import NodeTypeValidationError
 
+    values = 0
     for path in sorted(group.iterdir()):
         if any((path / name).is_file() for name in ("zarr.json", ".zarray")):
             try:
-                zarr.open_array(path, mode="r")
+                values += zarr.open_array(path, mode="r").size
             except NodeTypeValidationError:
                 if json.loads((path / "zarr.json").read_bytes()).get("node_type") != "group":
                     raise
         elif (path / "c").exists():  # chunks; Zarr would only warn, and read the other arrays
             msg = f"{path} has lost its zarr.json. Restore it, or export the runs again."
             raise DataError(msg)
+    size = sum(path.stat().st_size for path in group.rglob("*") if path.is_file())
+    if values > _VALUES + _VALUES_A_BYTE * size:
+        msg = f"{group} claims {values} values in {size} bytes. It is damaged; export it again."
+        raise DataError(msg)
 
 
 def sniff_store(source: Source) -> bool:

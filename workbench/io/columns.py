@@ -13,12 +13,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from workbench.errors import DataError
+from workbench.io.runlog import usable_name
 from workbench.schema import RUN_FIELDS, canonical_run_name, make_runs
 from workbench.store.batches import Records, join
 from workbench.text import plural
 
 MISSING = ("", "nan", "NaN", "NAN", "NA", "N/A", "null", "None", "none")
-_RESERVED = ("run", "obs", "row_size")
+_RESERVED = ("run", "obs", "row_size", "zarr.json")
+_LONGEST = 200
 _Values = TypeVar("_Values")
 _STEP_LIMIT = 2**53  # beyond it a float no longer tells neighbouring steps apart
 DELIMITERS = (",", "\t", ";")
@@ -188,7 +190,8 @@ def one_record_a_step(records: Records, *, run_id: str, source: str) -> tuple[Re
 def ragged(coords: dict[str, NDArray[np.generic]], runs: Sequence[Records]) -> xr.Dataset:
     """Build ragged runs from run coordinates and the records of each run in the same order.
 
-    A column with a name that the dataset needs for itself, such as ``row_size``, gets another.
+    A column with a name that the dataset needs for itself, such as ``row_size``, or that no file
+    can have, such as ``val/acc``, gets another.
     """
     names = dict.fromkeys(name for records in runs for name in records)
     columns = {
@@ -204,10 +207,21 @@ def ragged(coords: dict[str, NDArray[np.generic]], runs: Sequence[Records]) -> x
 
 
 def _freed(columns: Mapping[str, _Values], others: Collection[str]) -> dict[str, _Values]:
-    free = {name: values for name, values in columns.items() if name not in _RESERVED}
+    free = {name: values for name, values in columns.items() if _is_storable(name)}
     for name in sorted(columns.keys() - free.keys()):
-        own = f"{name}_"
-        while own in free or own in others:
+        own = usable_name(name)[: _LONGEST // 4]  # a character has up to four bytes
+        while own in free or own in others or own in _RESERVED:
             own += "_"
         free[own] = columns[name]
     return free
+
+
+def _is_storable(name: str) -> bool:
+    """Tell whether a dataset, and a file for each variable of it, can have this name."""
+    return (
+        name not in _RESERVED
+        and len(name.encode()) <= _LONGEST
+        and name.isprintable()
+        and not name.startswith(".")
+        and "/" not in name
+    )

@@ -24,12 +24,25 @@ def _refuse(why: str) -> NoReturn:
     raise ForbiddenPickleError(why)
 
 
+def _is_plain(value: object) -> bool:
+    """Tell whether a value is a single one.
+
+    Others are never printed, hashed or compared: a tuple of itself twice, over and over, takes a
+    few bytes in a file and whoever walks it for ever.
+    """
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _shown(value: object) -> str:
+    return repr(str(value)[:20]) if _is_plain(value) else type(value).__name__
+
+
 class Dtype:
     """A plain type of numbers, or of objects."""
 
     def __init__(self, spec: object, align: object = False, copy: object = True) -> None:
-        if spec not in (*_TYPES, *_OBJECTS) or not isinstance(spec, str):
-            _refuse(f"an array of type {str(spec)[:20]!r}")
+        if not isinstance(spec, str) or spec not in (*_TYPES, *_OBJECTS):
+            _refuse(f"an array of type {_shown(spec)}")
         self.spec, self.order = spec, "="
 
     def build(self, state: object) -> None:
@@ -66,7 +79,7 @@ class Array:
         if not isinstance(dtype, Dtype) or not isinstance(shape, tuple) or order not in ("C", "F"):
             _refuse("an array with an unknown state")
         if len(shape) > 2 or not all(type(n) is int and 0 <= n <= sys.maxsize for n in shape):
-            _refuse(f"an array of shape {str(shape)[:40]}")
+            _refuse(f"an array of shape ({', '.join(map(_shown, shape[:3]))})")
         count = math.prod(shape)
         self.shape = shape
         if dtype.is_object:
@@ -92,10 +105,13 @@ class Array:
         return [self.objects[i * width : (i + 1) * width] for i in range(self.shape[0])]
 
     def labels(self) -> list[Any]:
-        """Return the values of an array of one dimension."""
+        """Return the values of an array of one dimension, each a number, text or None."""
         if len(self.shape) != 1:
             _refuse("labels of more than one dimension")
-        return self.objects if self.numbers is None else self.numbers.tolist()
+        found = self.objects if self.numbers is None else self.numbers.tolist()
+        if not all(map(_is_plain, found)):
+            _refuse("labels of other than numbers and text")
+        return found
 
 
 def _by_rows(data: list[Any], shape: tuple[int, ...]) -> list[Any]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 import pickletools
 import struct
+import time
 
 import numpy as np
 import pandas as pd
@@ -273,6 +274,37 @@ def test_text_columns_of_arrow_are_refused_with_the_way_round(tmp_path):
         pytest.skip("this pandas keeps text as objects")
     with pytest.raises(DataError, match="save it as Parquet or CSV"):
         read(path)
+
+
+# A tuple of itself twice, sixty times over: 2^60 leaves in a few bytes, remembered as number 65536.
+DOUBLED = b"K\x01r\x00\x00\x01\x00" + b"j\x00\x00\x01\x00\x86r\x00\x00\x01\x00" * 60
+
+
+@pytest.mark.parametrize("where", ["setting", "name", "name of a history", "type"])
+def test_tuples_that_unfold_without_end_are_refused_or_left_out(tmp_path, where):
+    frame = table([history(0), history(1)])
+    placeholder = b"X\x04\x00\x00\x00BOMB"
+    match where:
+        case "setting":
+            frame["mine"] = pd.Series(["BOMB", "other"], dtype=object)
+        case "name":
+            frame.columns = pd.Index(["BOMB", *frame.columns[1:]], dtype=object)
+        case "name of a history":
+            own = frame["history"].iloc[0]
+            own.columns = pd.Index(["BOMB", *own.columns[1:]], dtype=object)
+        case "type":
+            placeholder = b"X\x02\x00\x00\x00O8"
+    content = pickle.dumps(frame, protocol=2)
+    assert placeholder in content
+    path = tmp_path / "x.pkl"
+    path.write_bytes(content.replace(placeholder, DOUBLED, 1))
+    started = time.monotonic()
+    if where == "setting":
+        assert read(path).runs.sizes["run"] == 2
+    else:
+        with pytest.raises(DataError, match="is refused"):
+            read(path)
+    assert time.monotonic() - started < 10
 
 
 def test_other_tables_are_refused(tmp_path):

@@ -211,6 +211,14 @@ def test_a_locked_database_is_refused(database, tmp_path, monkeypatch):
     writer.close()
 
 
+def test_a_snapshot_that_unfolds_out_of_a_few_bytes_is_refused(written, tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = pq.read_table(sources(written)[1]).slice(0, 1)
+    pq.write_table(table.take(pa.array([0] * 300_000)), tmp_path / "one.parquet")
+    with pytest.raises(DataError, match="claims 300000 rows in"):
+        read(tmp_path / "one.parquet")
+
+
 @pytest.mark.parametrize("which", [0, 1], ids=["database", "snapshot"])
 def test_damaged_projects_are_read_or_refused(written, tmp_path, which):
     content = sources(written)[which].read_bytes()

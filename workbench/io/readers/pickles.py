@@ -121,7 +121,13 @@ def _numbers(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    """Return a number or text as Python has it; of others, which may unfold without end, the type.
+
+    See `workbench.io.pickled_tables`.
+    """
+    value = value.item() if isinstance(value, np.generic) else value
+    plain = value is None or isinstance(value, str | bool | int | float)
+    return value if plain else type(value)
 
 
 def _log(row: Mapping[str, Any], name: str, source: Source) -> RunLog:

@@ -12,6 +12,7 @@ from workbench.io.result import Source
 from workbench.io.trackers import TrackedRun
 
 _MAGIC = b"PAR1"
+_ROWS = 50_000
 _NEEDED = {"id", "timestamp", "run_name", "step"}
 _OWN = {*_NEEDED, "run_id", "log_id", "space_id"}
 _OWN_OF_CONFIG = {"id", "run_id", "run_name", "created_at"}
@@ -66,9 +67,18 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         raise DataError(msg) from error
     try:
         with pq.ParquetFile(path) as file:
+            _require_sane(path, file.metadata.num_rows)
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())
         msg = f"{path} cannot be read as Parquet: {reason}. It is damaged or cut; export it again."
         raise DataError(msg) from error
+
+
+def _require_sane(path: Path, rows: int) -> None:
+    """Refuse rows that unfold out of a few bytes: a snapshot has a time in each."""
+    size = path.stat().st_size
+    if rows > _ROWS + size:
+        msg = f"{path} claims {rows} rows in {size} bytes. It is damaged; export it again."
+        raise DataError(msg)
