@@ -11,7 +11,6 @@ from workbench.errors import DataError
 from workbench.io import read
 from workbench.schema import conform, make_runs
 from workbench.store import open_store
-from workbench.store.export import export_runs
 
 
 @pytest.fixture
@@ -70,5 +69,8 @@ def test_a_large_group_that_packs_well_is_read(tmp_path):
     loss = np.full(count, 2.5)
     records = {"step": np.arange(count), "train_loss": loss} | dict.fromkeys(names, missing)
     runs = make_runs({"run_id": ["a"]}, records, row_size=[count])
-    export_runs(conform(runs), tmp_path / "a.zarr")
+    store = open_store(tmp_path / "store", create=True)
+    store.add_runs(conform(runs))
+    store.export(tmp_path / "a.zarr")
+    store.close()
     assert read(tmp_path / "a.zarr").runs.sizes["obs"] == count
