@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import settings
@@ -54,6 +55,19 @@ def shared_curves(shared_curves_path):
         path = shared_curves_path(name)
         with xr.open_dataset(path, engine="netcdf4") as ds:
             return conform(ds.load(), source=path.name)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def shared_table():
+    """Return a loader of public tables of final losses; skips where they are not here."""
+
+    def load(name: str) -> pd.DataFrame:
+        path = SHARED / "tables" / f"{name}.csv"
+        if not path.exists():
+            pytest.skip(f"public tables are not here: {path.name}")
+        return pd.read_csv(path)
 
     return load
 

@@ -6,62 +6,39 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtri
 
 from workbench.errors import DataError
+from workbench.laws.estimate import LEVEL, Estimate, FittedLaw
 from workbench.laws.kernels import Floats, profile_power_law
 
 PFLOP = 1e15
-LEVEL = 0.95
 _GRID = 96
 _ZOOMS = 6
 _EDGE_STEPS = 24
 _EDGE_ZOOMS = 2
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its interval."""
-
-    estimate: float
-    lower: float
-    upper: float
-
-    def to_dict(self) -> dict[str, float]:
-        """Return the three numbers by name."""
-        return {"estimate": self.estimate, "lower": self.lower, "upper": self.upper}
-
-
-@dataclass(frozen=True)
-class PowerLawFit:
+@dataclass(frozen=True, kw_only=True)
+class PowerLawFit(FittedLaw):
     """Fitted L(C) = L0 + a·C^(−b), C in PFLOP.
 
     Parameters
     ----------
     a, b, L0 : Estimate
         Amplitude [nats/token], exponent and irreducible loss [nats/token], with the interval of
-        the profile of the objective over L0.
-    objective : float
-        Mean Huber loss (δ = 1e-3) of the log residuals at the minimum.
-    n_points : int
-        Points fitted.
-    level : float
-        Level of the intervals.
-    warnings : tuple of str
-        What the data do not pin down.
+        the profile of the objective over L0. The objective is the mean Huber loss (δ = 1e-3) of
+        the log residuals.
     """
 
     a: Estimate
     b: Estimate
     L0: Estimate
-    objective: float
-    n_points: int
-    level: float = LEVEL
-    warnings: tuple[str, ...] = ()
 
+    law = "power"
     formula = "L = L0 + a * C**(-b), C in PFLOP"
+    names = ("a", "b", "L0")
 
     @property
     def identified(self) -> bool:
@@ -72,27 +49,6 @@ class PowerLawFit:
         """Return the loss [nats/token] at a compute given in PFLOP."""
         compute = np.asarray(compute_pflop, dtype=np.float64)
         return self.L0.estimate + self.a.estimate * compute**-self.b.estimate
-
-    def to_dataset(self) -> xr.Dataset:
-        """Return the parameters as a dataset with dims ``parameter``."""
-        rows = {"a": self.a, "b": self.b, "L0": self.L0}
-        columns = {
-            key: ("parameter", [row.to_dict()[key] for row in rows.values()])
-            for key in ("estimate", "lower", "upper")
-        }
-        attrs = {"law": "power", "formula": self.formula, "level": self.level}
-        return xr.Dataset(columns, coords={"parameter": list(rows)}, attrs=attrs)
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th>{name}</th><td>{p.estimate:.5g}</td><td>{p.lower:.5g} to {p.upper:.5g}</td>"
-            for name, p in (("a", self.a), ("b", self.b), ("L0", self.L0))
-        )
-        notes = "".join(f"<li>{text}</li>" for text in self.warnings)
-        return (
-            f"<b>{self.formula}</b><table><tr><th></th><th>estimate</th>"
-            f"<th>{100 * self.level:.0f} % interval</th></tr>{rows}</table><ul>{notes}</ul>"
-        )
 
 
 def fit_power_law(
@@ -145,6 +101,7 @@ def fit_power_law(
         L0=Estimate(best, low, high),
         objective=float(value),
         n_points=len(losses),
+        interval="profile of the objective over L0, likelihood-ratio region",
         level=level,
         warnings=_warnings(low, high, smallest, len(losses)),
     )
