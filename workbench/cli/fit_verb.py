@@ -12,6 +12,7 @@ import xarray as xr
 from cyclopts import Parameter
 
 from workbench.cli.app import app, emit
+from workbench.cli.data_verbs import parse_settings
 from workbench.cli.options import AsJson, Selection
 from workbench.collapse import fit_offset
 from workbench.curves import on_progress
@@ -21,7 +22,11 @@ from workbench.laws import (
     FittedLaw,
     fit_chinchilla,
     fit_frontier,
+    fit_isoflop,
+    fit_optimum,
+    fit_overtraining,
     fit_power_law,
+    fit_power_sum,
 )
 from workbench.laws.end_points import end_points, known_column
 from workbench.laws.horizon import horizons, losses_at
@@ -86,10 +91,57 @@ def _frontier(request: Request) -> Answer:
     return Answer(fit, f"envelope of {count} curves of {len(fit.sizes)} sizes")
 
 
+def _isoflop(request: Request) -> Answer:
+    ends = end_points(request.runs, loss=request.loss)
+    fit = fit_isoflop(
+        known_column(ends, "model_size"),
+        known_column(ends, "tokens_total"),
+        ends["loss"].to_numpy(),
+        outliers=request.outliers,
+    )
+    return Answer(fit, f"{ends.attrs['loss']} of {fit.n_points} slices of equal compute")
+
+
+def _overtraining(request: Request) -> Answer:
+    ends = end_points(request.runs, loss=request.loss)
+    fit = fit_overtraining(
+        known_column(ends, "model_size"),
+        known_column(ends, "tpp"),
+        ends["loss"].to_numpy(),
+        outliers=request.outliers,
+    )
+    return Answer(fit, f"{ends.attrs['loss']} at the end of {ends.sizes['run']} runs")
+
+
+def _sum(request: Request) -> Answer:
+    fit = fit_power_sum(request.runs, loss=request.loss)
+    return Answer(fit, f"whole curves of {request.runs.sizes['run']} runs after their first 2 %")
+
+
+def _optimum(request: Request) -> Answer:
+    ends = end_points(request.runs, loss=request.loss)
+    decay = ends["weight_decay"].to_numpy()
+    known = None if np.isnan(decay).any() else decay
+    fit = fit_optimum(
+        known_column(ends, "model_size"),
+        known_column(ends, "tokens_total"),
+        known_column(ends, "peak_lr"),
+        known_column(ends, "batch_size"),
+        ends["loss"].to_numpy(),
+        weight_decay=known,
+    )
+    without = "" if known is not None else "; no τ, since a weight decay is not recorded"
+    return Answer(fit, f"tuning grids of {ends.sizes['run']} runs{without}")
+
+
 LAWS: dict[str, Law] = {
     "power": Law("L = L0 + a·C^(−b) through the end points of a ladder", _power),
     "chinchilla": Law("L = E + A·N^(−α) + B·D^(−β) through all end points", _chinchilla),
     "frontier": Law("compute at which each size is the best, from long runs", _frontier),
+    "isoflop": Law("best size at each compute by parabolas, with their bias", _isoflop),
+    "overtraining": Law("L = E + (a·M^η + b·M^(−η))·C^(−η), M tokens a parameter", _overtraining),
+    "sum": Law("L = L0 + A·t^(−μ) + B·p^(−ν) through whole constant-rate curves", _sum),
+    "optimum": Law("best learning rate, batch and τ against N, D, from grids", _optimum),
 }
 """Laws by the name the verb takes; other modules add theirs."""
 
@@ -105,6 +157,10 @@ def fit(
     column: Annotated[
         tuple[str, ...],
         Parameter(negative="", help="With --table: NAME=COLUMN, e.g. loss=c4_val. Repeatable."),
+    ] = (),
+    set: Annotated[
+        tuple[str, ...],
+        Parameter(negative="", help="With --table: NAME=VALUE for all its runs. Repeatable."),
     ] = (),
     loss: Annotated[
         LossName | None,
@@ -122,20 +178,24 @@ def fit(
         raise ArgumentError(msg)
     chosen = selection or Selection()
     limit = _limit(outliers)
-    answer = LAWS[law].fit(Request(_runs(chosen, table, column), loss, limit))
+    answer = LAWS[law].fit(Request(_runs(chosen, table, column, set), loss, limit))
     data: Mapping[str, Any] = answer.fit.to_dict() | {"method": answer.method}
     emit(data, f"{answer.fit}\n{answer.method}", as_json=json)
 
 
-def _runs(selection: Selection, table: Path | None, columns: tuple[str, ...]) -> xr.Dataset:
+def _runs(
+    selection: Selection, table: Path | None, columns: tuple[str, ...], settings: tuple[str, ...]
+) -> xr.Dataset:
     if table is None:
-        if columns:
-            msg = f"--column {columns[0]} names a column of --table, and there is no --table."
-            raise ArgumentError(msg)
+        for option, texts in (("--column", columns), ("--set", settings)):
+            if texts:
+                msg = f"{option} {texts[0]} is about a --table, and there is no --table."
+                raise ArgumentError(msg)
         return selection.runs()
     for text in selection.where:
         parse_filter(text)
-    return select_runs(read_end_table(table, columns=_pairs(columns)), selection.where)
+    runs = read_end_table(table, columns=_pairs(columns), settings=parse_settings(settings))
+    return select_runs(runs, selection.where)
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:

@@ -16,7 +16,12 @@ _LOSS_COLUMNS = ("eval_loss", "loss", "final_loss", "val_loss", "validation_loss
 _MOST_BYTES = 1 << 28
 
 
-def read_end_table(path: Path, *, columns: Mapping[str, str] | None = None) -> xr.Dataset:
+def read_end_table(
+    path: Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> xr.Dataset:
     """Read a CSV of final losses as runs of one record each.
 
     Parameters
@@ -26,6 +31,8 @@ def read_end_table(path: Path, *, columns: Mapping[str, str] | None = None) -> x
         ``model_size``, ``tokens`` is ``tokens_total``); others keep their own.
     columns : mapping of str to str, optional
         Name in the schema, or ``loss``, to name in the file, where the aliases do not do.
+    settings : mapping of str to str, optional
+        Coordinates of every run that the file does not say.
 
     Returns
     -------
@@ -55,7 +62,10 @@ def read_end_table(path: Path, *, columns: Mapping[str, str] | None = None) -> x
     if not known.any():
         msg = f"{path} has no finite loss in {len(table)} rows."
         raise DataError(msg)
-    return _runs(table[known].reset_index(drop=True), path)
+    table = table[known].reset_index(drop=True)
+    for name, text in (settings or {}).items():
+        table[canonical_run_name(name)] = _value(text)
+    return _runs(table, path)
 
 
 def _named(table: pd.DataFrame, path: Path, columns: dict[str, str]) -> pd.DataFrame:
@@ -77,6 +87,13 @@ def _named(table: pd.DataFrame, path: Path, columns: dict[str, str]) -> pd.DataF
         if old not in taken and new not in out:
             out[new] = table[old]
     return pd.DataFrame(out)
+
+
+def _value(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _runs(table: pd.DataFrame, path: Path) -> xr.Dataset:

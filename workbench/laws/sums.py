@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from workbench.errors import DataError
 from workbench.laws import kernels_sums as kernels
 from workbench.laws.estimate import LEVEL, Estimate
-from workbench.laws.kernels import Floats
+from workbench.laws.kernels import HUBER_DELTA, Floats
 
 OUTLIER = 10.0
 DRAWS = 200
@@ -68,6 +68,7 @@ def fit_sum(
     outliers: float | None = OUTLIER,
     draws: int = DRAWS,
     groups: NDArray[np.int64] | None = None,
+    delta: float = HUBER_DELTA,
     rng: int | np.random.Generator = 0,
 ) -> SumFit:
     """Fit y ≈ Σ_t exp(u_t)·Π_j x_tj^(−m_j) in the log, with bootstrap draws.
@@ -87,6 +88,8 @@ def fit_sum(
     groups : ndarray of int, shape (point,), optional
         Points whose errors belong together (records of one run). With groups the residuals of
         whole groups change sign at random; without, points are redrawn.
+    delta : float
+        Width of Huber's loss on the log residual; large for least squares.
     rng : int or Generator
         Source of the draws.
 
@@ -106,7 +109,7 @@ def fit_sum(
     log_y = np.log(y)
     kept = np.ones(n, dtype=bool)
     limit = outliers if n >= _FEWEST_FOR_OUTLIERS else None
-    theta, centre, value = _minimise(features, log_y, None)
+    theta, centre, value = _minimise(features, log_y, None, delta)
     while limit is not None:
         residual = log_y - kernels.log_sum(features, theta[None])[0][0]
         spread = _NORMAL_MAD * float(np.median(np.abs(residual[kept])))
@@ -120,7 +123,7 @@ def fit_sum(
             )
             raise DataError(msg)
         kept = still
-        theta, centre, value = _minimise(features[:, kept], log_y[kept], theta)
+        theta, centre, value = _minimise(features[:, kept], log_y[kept], theta, delta)
     residual = log_y - kernels.log_sum(features, theta[None])[0][0]
     drawn = _draw(
         features[:, kept] - centre[:, None],
@@ -128,13 +131,14 @@ def fit_sum(
         _to_centred(theta, centre),
         draws,
         None if groups is None else groups[kept],
+        delta,
         np.random.default_rng(rng),
     )
     return SumFit(theta, _from_centred(drawn, centre), value, kept, residual)
 
 
 def _minimise(
-    features: Floats, log_y: Floats, start: Floats | None
+    features: Floats, log_y: Floats, start: Floats | None, delta: float
 ) -> tuple[Floats, Floats, float]:
     """Return parameters, the centre of the features they were found about, and the objective."""
     centre = features.mean(axis=1)
@@ -142,10 +146,11 @@ def _minimise(
     if start is None:
         side = np.geomspace(*_EXPONENTS, _GRID.get(features.shape[2], 4))
         grid = np.stack(np.meshgrid(*[side] * features.shape[2]), -1).reshape(-1, features.shape[2])
-        theta, value = kernels.fit_log_sum(centred, log_y, grid)
+        theta, value = kernels.fit_log_sum(centred, log_y, grid, delta=delta)
     else:
-        warm, _ = kernels.descend(centred, log_y, _to_centred(start, centre)[None], iterations=20)
-        theta, value = kernels.polish(centred, log_y, warm[0])
+        begin = _to_centred(start, centre)[None]
+        warm, _ = kernels.descend(centred, log_y, begin, delta=delta, iterations=20)
+        theta, value = kernels.polish(centred, log_y, warm[0], delta=delta)
     return _from_centred(theta[None], centre)[0], centre, value
 
 
@@ -167,6 +172,7 @@ def _draw(
     theta: Floats,
     draws: int,
     groups: NDArray[np.int64] | None,
+    delta: float,
     rng: np.random.Generator,
 ) -> Floats:
     """Refit bootstrap draws from the minimum, all at once; widened by √(n/(n − p))."""
@@ -177,14 +183,18 @@ def _draw(
     if groups is None:
         weight = rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
         found, _ = kernels.descend(
-            features, log_y, start, weight=weight, iterations=_DRAW_ITERATIONS
+            features, log_y, start, weight=weight, delta=delta, iterations=_DRAW_ITERATIONS
         )
     else:
         names, member = np.unique(groups, return_inverse=True)
         sign = rng.choice([-1.0, 1.0], size=(draws, len(names)))[:, member]
         law = kernels.log_sum(features, theta[None])[0]
         found, _ = kernels.descend(
-            features, law + sign * (log_y - law), start, iterations=_RESIDUAL_ITERATIONS
+            features,
+            law + sign * (log_y - law),
+            start,
+            delta=delta,
+            iterations=_RESIDUAL_ITERATIONS,
         )
         n, p = len(names), min(p, len(names) - 1)
     return np.asarray(theta + np.sqrt(n / max(n - p, 1)) * (found - theta))
