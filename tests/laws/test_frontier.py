@@ -12,14 +12,20 @@ from workbench.schema import conform, make_runs
 SIZES = np.geomspace(1e6, 3e7, 8)
 
 
-def long_runs(*, mu=0.35, nu=0.35, noise=0.0, sizes=SIZES, rng=0, records=300, **coords):
+def long_runs(
+    *, mu=0.35, nu=0.35, noise=0.0, wander=0.0, sizes=SIZES, rng=0, records=300, **coords
+):
     """Constant-rate runs of a sum of power laws; 1.2e8 tokens are optimal for 6e6 parameters."""
     generator = np.random.default_rng(rng)
     p0, t0 = 6e6, 1.2e8
     tokens = np.geomspace(1e6, 4e9, records)
     weight = mu * t0**-mu / (nu * p0**-nu)
+    width = records // 10
+    kernel = np.ones(width) / np.sqrt(width)
     losses = [
-        (0.02 + tokens**-mu + weight * size**-nu) * np.exp(noise * generator.standard_normal())
+        (0.02 + tokens**-mu + weight * size**-nu)
+        * np.exp(noise * generator.standard_normal())
+        * np.exp(wander * np.convolve(generator.standard_normal(records), kernel, "same"))
         for size in sizes
     ]
     n = len(sizes)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
 
 from workbench.errors import DataError
 from workbench.laws import kernels_sums as kernels
@@ -20,6 +21,7 @@ _EXPONENTS = (0.05, 1.5)
 _FEWEST_FOR_OUTLIERS = 20
 _DRAW_ITERATIONS = 8
 _RESIDUAL_ITERATIONS = 20
+_TWO_SIDED = 0.975
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,11 @@ def fit_sum(
     Raises
     ------
     DataError
-        If there are fewer points than parameters, or more than a third would be left out.
+        If there are no more points than parameters, or more than a third would be left out.
     """
     terms, n, exponents = features.shape
-    if n < terms + exponents:
-        msg = f"A law with {terms + exponents} parameters needs as many points, found {n}."
+    if n <= terms + exponents:
+        msg = f"A law with {terms + exponents} parameters needs more points than that, found {n}."
         raise DataError(msg)
     log_y = np.log(y)
     kept = np.ones(n, dtype=bool)
@@ -175,7 +177,11 @@ def _draw(
     delta: float,
     rng: np.random.Generator,
 ) -> Floats:
-    """Refit bootstrap draws from the minimum, all at once; widened by √(n/(n − p))."""
+    """Refit bootstrap draws from the minimum, all at once.
+
+    Residuals are smaller than errors, and few of them say little about their size: the draws are
+    widened by √(n/(n − p)) and by Student's t over the normal at 97.5 %, n points or groups.
+    """
     n, p = len(log_y), len(theta)
     if draws == 0:
         return theta[None]
@@ -197,4 +203,5 @@ def _draw(
             iterations=_RESIDUAL_ITERATIONS,
         )
         n, p = len(names), min(p, len(names) - 1)
-    return np.asarray(theta + np.sqrt(n / max(n - p, 1)) * (found - theta))
+    few = float(stdtrit(n - p, _TWO_SIDED) / ndtri(_TWO_SIDED))
+    return np.asarray(theta + few * np.sqrt(n / (n - p)) * (found - theta))
