@@ -300,3 +300,56 @@ def test_an_earlier_state_is_listed_and_exported(call, store, family_file, make_
     code, _, err = call("import", family_file, "--store", "t", "--curves", "file:///tmp/x")
     assert code == 2
     assert "lost up to 18 %" in err
+
+
+def test_fit_reads_a_table_of_finished_runs(call, tmp_path):
+    n, d = (g.ravel() for g in np.meshgrid(np.geomspace(1e8, 1e10, 6), np.geomspace(1e9, 1e11, 5)))
+    lines = ["n_params,tokens,loss,late,corpus"]
+    for i, (size, tokens) in enumerate(zip(n, d, strict=True)):
+        loss = 1.8 + 480 * size**-0.35 + 2000 * tokens**-0.37
+        lines.append(f"{size},{tokens},{loss},{loss + 1},{'ab'[i % 2]}")
+    (tmp_path / "ends.csv").write_text("\n".join(lines) + "\n")
+    code, out, err = call("fit", "chinchilla", "--table", "ends.csv", "--json")
+    data = json.loads(out)
+    assert code == 0, err
+    assert data["law"] == "chinchilla"
+    assert data["n_points"] == 30
+    assert data["params"]["E"]["estimate"] == pytest.approx(1.8, abs=0.01)
+    _, out, _ = call(
+        "fit", "chinchilla", "--table", "ends.csv", "--column", "loss=late", "--json",
+        "--where", "corpus=a",
+    )  # fmt: skip
+    assert json.loads(out)["params"]["E"]["estimate"] == pytest.approx(2.8, abs=0.01)
+    assert json.loads(out)["n_points"] == 15
+
+
+@pytest.mark.parametrize(
+    ("tokens", "code", "message"),
+    [
+        (["--table", "gone.csv"], 2, "not a file"),
+        (["--table", "bare.csv"], 1, "has no loss"),
+        (["--table", "bare.csv", "--column", "loss=x"], 2, "no column 'x'"),
+        (["--table", "bare.csv", "--column", "loss"], 2, "NAME=COLUMN"),
+        (["--column", "loss=x"], 2, "no --table"),
+        (["--table", "bare.csv", "--outliers", "some"], 2, "--outliers takes"),
+    ],
+)
+def test_bad_tables_are_one_paragraph(call, tmp_path, tokens, code, message):
+    (tmp_path / "bare.csv").write_text("n_params,tokens\n1,2\n")
+    got, out, err = call("fit", "chinchilla", *tokens)
+    assert (got, out) == (code, "")
+    assert message in err
+    assert one_paragraph(err)
+
+
+def test_public_long_runs_end_to_end(call, shared_curves_path):
+    call("import", str(shared_curves_path("qiu_mlp_const")), "--store", "c")
+    _, out, _ = call("fit", "frontier", "--store", "c", "--json")
+    params = json.loads(out)["params"]
+    assert params["scale"]["estimate"] == pytest.approx(1346251.6, abs=0.1)
+    assert params["exponent"]["estimate"] == pytest.approx(2.040882, abs=1e-6)
+    _, out, _ = call("fit", "power", "--store", "c", "--json")
+    data = json.loads(out)
+    assert data["params"]["b"]["estimate"] == pytest.approx(0.15271, abs=1e-5)
+    assert data["params"]["L0"]["estimate"] == pytest.approx(0, abs=1e-6)
+    assert data["objective"] <= 7.566e-7

@@ -9,6 +9,7 @@ from workbench.collapse import fit_offset
 from workbench.curves import on_progress
 from workbench.errors import DataError
 from workbench.laws import fit_power_law
+from workbench.laws.horizon import horizons, losses_at
 from workbench.laws.kernels import huber, profile_power_law
 
 COMPUTE = np.geomspace(1, 1e4, 8)
@@ -134,3 +135,14 @@ def test_public_ladders_reach_the_known_optimum(shared_curves, name, b, floor, o
     assert fit.L0.estimate == pytest.approx(floor, abs=1e-5)
     assert fit.objective <= objective * 1.001
     assert fit.identified == (name == "qiu_c5m")
+
+
+def test_public_long_runs_reach_the_known_optimum_at_their_horizons(shared_curves):
+    runs = shared_curves("qiu_mlp_const")
+    compute, source = horizons(runs)
+    fit = fit_power_law(compute, losses_at(runs, compute, loss="eval_loss"))
+    assert source == "recorded horizons"
+    assert fit.a.estimate == pytest.approx(0.050088, abs=1e-6)
+    assert fit.b.estimate == pytest.approx(0.15271, abs=1e-5)
+    assert fit.L0.estimate == pytest.approx(0, abs=1e-6)
+    assert fit.objective <= 7.566e-7

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from workbench.cli import data_verbs, plan_verb, predict_verb, science_verbs, serving_verbs
+from workbench.cli import (
+    data_verbs,
+    fit_verb,
+    plan_verb,
+    predict_verb,
+    science_verbs,
+    serving_verbs,
+)
 from workbench.cli.app import app, main, run
 
 __all__ = [
     "app",
     "data_verbs",
+    "fit_verb",
     "main",
     "plan_verb",
     "predict_verb",

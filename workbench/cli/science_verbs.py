@@ -1,16 +1,16 @@
-"""Verbs that look at curves: collapse, fit."""
+"""Verbs that look at curves: collapse."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from cyclopts import Parameter
 
 from workbench.cli.app import app, emit
 from workbench.cli.options import AsJson, PastSelection
-from workbench.collapse import WINDOW_START, Offset, collapse_report, fit_offset
-from workbench.curves import POINTS, Smoother, XAxis, on_progress
+from workbench.collapse import WINDOW_START, Offset, collapse_report
+from workbench.curves import POINTS, Smoother, XAxis
 from workbench.errors import ArgumentError
 from workbench.schema import LossName
 
@@ -53,40 +53,6 @@ def collapse(
         points=points,
     )
     emit(report.to_dict(), str(report), as_json=json)
-
-
-@app.command
-def fit(
-    law: Annotated[Literal["power"], Parameter(help="power: L = L0 + a·C^(−b).")],
-    selection: PastSelection | None = None,
-    *,
-    loss: LossOption = None,
-    json: AsJson = False,
-) -> None:
-    """Fit a law to the selected runs, with intervals."""
-    runs = (selection or PastSelection()).runs()
-    estimate = fit_offset(on_progress(runs, loss=loss))
-    found = estimate.fit
-    assert found is not None  # fit_offset always fits
-    params = {"a": found.a.to_dict(), "b": found.b.to_dict(), "L0": found.L0.to_dict()}
-    lines = [f"{found.formula}; {estimate.method}"]
-    lines += [
-        f"{name} = {p['estimate']:.6g} ({p['lower']:.6g} to {p['upper']:.6g}, "
-        f"{100 * found.level:.0f} %)"
-        for name, p in params.items()
-    ]
-    lines += [f"objective {found.objective:.4g}", *found.warnings]
-    data = {
-        "law": law,
-        "formula": found.formula,
-        "params": params,
-        "objective": found.objective,
-        "n_points": found.n_points,
-        "level": found.level,
-        "method": estimate.method,
-        "warnings": list(found.warnings),
-    }
-    emit(data, "\n".join(lines), as_json=json)
 
 
 def parse_offset(text: str) -> Offset:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from workbench.errors import ArgumentError
+from workbench.laws.estimate import LEVEL, Estimate
 from workbench.laws.kernels import profile_power_law
-from workbench.laws.power_law import LEVEL, Estimate, PowerLawFit, fit_power_law
+from workbench.laws.power_law import PowerLawFit, fit_power_law
 
 _CONSTANTS = 65
 

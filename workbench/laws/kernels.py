@@ -14,6 +14,7 @@ Floats = NDArray[np.float64]
 HUBER_DELTA = 1e-3
 _ITERATIONS = 60
 _RELATIVE_DECREASE = 1e-10
+_LONGEST_STRIDE = 1.9
 
 
 def huber(residual: Floats, delta: float = HUBER_DELTA) -> Floats:
@@ -23,7 +24,13 @@ def huber(residual: Floats, delta: float = HUBER_DELTA) -> Floats:
 
 
 def profile_power_law(
-    log_x: Floats, log_y: Floats, constants: Floats, *, delta: float = HUBER_DELTA
+    log_x: Floats,
+    log_y: Floats,
+    constants: Floats,
+    *,
+    start: tuple[Floats, Floats] | None = None,
+    tolerance: float = _RELATIVE_DECREASE,
+    delta: float = HUBER_DELTA,
 ) -> tuple[Floats, Floats, Floats]:
     """Fit log y ≈ log(exp(u − b·log x) + c) for every constant c at once.
 
@@ -35,6 +42,10 @@ def profile_power_law(
         Log of the loss.
     constants : ndarray of shape (c,)
         Trial constants, each below the smallest loss.
+    start : (u, b), ndarrays of shape (c,), optional
+        Where to start; by default a weighted straight line.
+    tolerance : float
+        A constant is done when a step lowers its objective by less than this share.
     delta : float
         Width of Huber's loss on the log residual.
 
@@ -46,10 +57,12 @@ def profile_power_law(
     Notes
     -----
     Iteratively reweighted, damped Gauss-Newton, batched over the constants: a step that does not
-    lower the objective is refused and its damping raised.
+    lower the objective is refused and its damping raised. Where residuals exceed δ Huber's weights
+    overstate the curvature; a longer stride makes up for it, below the factor of 2 up to which a
+    step on an upper bound of the objective still descends.
     """
     c = constants[:, None]
-    u, b = _start(log_x, log_y, c)
+    u, b = _start(log_x, log_y, c) if start is None else start
     value = _objective(u, b, c, log_x, log_y, delta)
     damping = np.full(len(constants), 1e-9)
     settled = np.zeros(len(constants), dtype=bool)
@@ -58,7 +71,7 @@ def profile_power_law(
         tried = _objective(u + du, b + db, c, log_x, log_y, delta)
         better = tried <= value
         u, b = np.where(better, u + du, u), np.where(better, b + db, b)
-        settled |= better & (value - tried <= _RELATIVE_DECREASE * value)
+        settled |= np.abs(value - tried) <= tolerance * value
         value = np.where(better, tried, value)
         damping = np.where(better, damping / 10, np.maximum(damping, 1e-12) * 30)
         if bool(np.all(settled | (damping > 1e6))):
@@ -94,11 +107,14 @@ def _newton_step(
 ) -> tuple[Floats, Floats]:
     power = np.exp(u[:, None] - b[:, None] * log_x)
     residual = np.log(power + c) - log_y
-    weight = np.minimum(1.0, delta / np.maximum(np.abs(residual), 1e-300))
+    size = np.abs(residual)
+    weight = np.minimum(1.0, delta / np.maximum(size, 1e-300))
+    inside = np.maximum((size <= delta).mean(1), 1e-300)
+    stride = np.clip(weight.mean(1) / inside, 1.0, _LONGEST_STRIDE)
     by_u = power / (power + c)
     by_b = -by_u * log_x
     h_uu, h_ub, h_bb = ((weight * p).sum(1) for p in (by_u**2, by_u * by_b, by_b**2))
     g_u, g_b = ((weight * p * residual).sum(1) for p in (by_u, by_b))
     h_uu, h_bb = h_uu * (1 + damping), h_bb * (1 + damping)
-    det = np.maximum(h_uu * h_bb - h_ub**2, 1e-300)
-    return -(h_bb * g_u - h_ub * g_b) / det, -(h_uu * g_b - h_ub * g_u) / det
+    scale = -stride / np.maximum(h_uu * h_bb - h_ub**2, 1e-300)
+    return scale * (h_bb * g_u - h_ub * g_b), scale * (h_uu * g_b - h_ub * g_u)

@@ -2,66 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtri
 
 from workbench.errors import DataError
+from workbench.laws.estimate import LEVEL, Estimate, FittedLaw
 from workbench.laws.kernels import Floats, profile_power_law
 
 PFLOP = 1e15
-LEVEL = 0.95
-_GRID = 96
-_ZOOMS = 6
+_GRID = 129
+_ZOOMS = 5
+_ZOOM_GRID = 17
 _EDGE_STEPS = 24
 _EDGE_ZOOMS = 2
+_COARSE, _FINE = 1e-6, 1e-10
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its interval."""
-
-    estimate: float
-    lower: float
-    upper: float
-
-    def to_dict(self) -> dict[str, float]:
-        """Return the three numbers by name."""
-        return {"estimate": self.estimate, "lower": self.lower, "upper": self.upper}
-
-
-@dataclass(frozen=True)
-class PowerLawFit:
+@dataclass(frozen=True, kw_only=True)
+class PowerLawFit(FittedLaw):
     """Fitted L(C) = L0 + a·C^(−b), C in PFLOP.
 
     Parameters
     ----------
     a, b, L0 : Estimate
         Amplitude [nats/token], exponent and irreducible loss [nats/token], with the interval of
-        the profile of the objective over L0.
-    objective : float
-        Mean Huber loss (δ = 1e-3) of the log residuals at the minimum.
-    n_points : int
-        Points fitted.
-    level : float
-        Level of the intervals.
-    warnings : tuple of str
-        What the data do not pin down.
+        the profile of the objective over L0. The objective is the mean Huber loss (δ = 1e-3) of
+        the log residuals.
     """
 
     a: Estimate
     b: Estimate
     L0: Estimate
-    objective: float
-    n_points: int
-    level: float = LEVEL
-    warnings: tuple[str, ...] = ()
 
+    law = "power"
     formula = "L = L0 + a * C**(-b), C in PFLOP"
+    names = ("a", "b", "L0")
 
     @property
     def identified(self) -> bool:
@@ -72,27 +51,6 @@ class PowerLawFit:
         """Return the loss [nats/token] at a compute given in PFLOP."""
         compute = np.asarray(compute_pflop, dtype=np.float64)
         return self.L0.estimate + self.a.estimate * compute**-self.b.estimate
-
-    def to_dataset(self) -> xr.Dataset:
-        """Return the parameters as a dataset with dims ``parameter``."""
-        rows = {"a": self.a, "b": self.b, "L0": self.L0}
-        columns = {
-            key: ("parameter", [row.to_dict()[key] for row in rows.values()])
-            for key in ("estimate", "lower", "upper")
-        }
-        attrs = {"law": "power", "formula": self.formula, "level": self.level}
-        return xr.Dataset(columns, coords={"parameter": list(rows)}, attrs=attrs)
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th>{name}</th><td>{p.estimate:.5g}</td><td>{p.lower:.5g} to {p.upper:.5g}</td>"
-            for name, p in (("a", self.a), ("b", self.b), ("L0", self.L0))
-        )
-        notes = "".join(f"<li>{text}</li>" for text in self.warnings)
-        return (
-            f"<b>{self.formula}</b><table><tr><th></th><th>estimate</th>"
-            f"<th>{100 * self.level:.0f} % interval</th></tr>{rows}</table><ul>{notes}</ul>"
-        )
 
 
 def fit_power_law(
@@ -131,22 +89,24 @@ def fit_power_law(
     compute, losses = _points(compute_pflop, loss)
     log_x, log_y = np.log(compute), np.log(losses)
     centre = log_x.mean()
-    smallest = float(losses.min())
-
-    best = _minimise(log_x - centre, log_y, smallest)
-    region = _region(log_x - centre, log_y, smallest, best, len(losses), level)
-    u, b, value = (p[0] for p in profile_power_law(log_x - centre, log_y, np.array([best])))
-    u_all, b_all, _ = profile_power_law(log_x - centre, log_y, region)
-    amplitude = np.exp(u_all + b_all * centre)
-    low, high = float(region.min()), float(region.max())
+    smallest, n = float(losses.min()), len(losses)
+    whole = _Profile(log_x - centre, log_y, smallest)
+    best = whole.minimum()
+    region = best if n <= 3 else whole.region(best, n, level)
+    inside = whole.coarse if n <= 3 else whole.between(region)
+    found = _stacked([best, region, inside])
+    c, u, b = found.c, found.u, found.b
+    amplitude = np.exp(u + b * centre)
+    low, high = float(c.min()), float(c.max())
     return PowerLawFit(
-        a=Estimate(float(np.exp(u + b * centre)), float(amplitude.min()), float(amplitude.max())),
-        b=Estimate(float(b), float(b_all.min()), float(b_all.max())),
-        L0=Estimate(best, low, high),
-        objective=float(value),
-        n_points=len(losses),
+        a=Estimate(float(amplitude[0]), float(amplitude.min()), float(amplitude.max())),
+        b=Estimate(float(b[0]), float(b.min()), float(b.max())),
+        L0=Estimate(float(c[0]), low, high),
+        objective=float(best.value[0]),
+        n_points=n,
+        interval="profile of the objective over L0, likelihood-ratio region",
         level=level,
-        warnings=_warnings(low, high, smallest, len(losses)),
+        warnings=_warnings(low, high, smallest, n),
     )
 
 
@@ -176,48 +136,79 @@ def _constants(smallest: float, low: float, high: float, n: int) -> Floats:
     return smallest - np.geomspace(smallest - low, smallest - high, n)
 
 
-def _minimise(log_x: Floats, log_y: Floats, smallest: float) -> float:
-    low, high = 0.0, smallest * (1 - 1e-6)
-    for _ in range(_ZOOMS):
-        trial = _constants(smallest, low, high, _GRID)
-        objective = profile_power_law(log_x, log_y, trial)[2]
-        k = int(np.argmin(objective))
-        low, high = float(trial[max(k - 1, 0)]), float(trial[min(k + 1, _GRID - 1)])
-    return float(trial[k])
+@dataclass(frozen=True)
+class _Solved:
+    """Trial constants with the best power law of each."""
+
+    c: Floats
+    u: Floats
+    b: Floats
+    value: Floats
+
+    def pick(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> _Solved:
+        return _Solved(self.c[rows], self.u[rows], self.b[rows], self.value[rows])
 
 
-def _region(
-    log_x: Floats, log_y: Floats, smallest: float, best: float, n: int, level: float
-) -> Floats:
-    """Return trial constants that fill the interval of L0, its two ends refined."""
-    top = smallest * (1 - 1e-6)
-    trial = np.sort(np.append(_constants(smallest, 0.0, top, 2 * _GRID), best))
-    if n <= 3:
-        return trial
-    at_best = float(profile_power_law(log_x, log_y, np.array([best]))[2][0])
-    bound = at_best * (1 + fdtri(1, n - 3, level) / (n - 3))
+class _Profile:
+    """Objective against L0: solved once on a coarse grid, refined from there."""
 
-    def inside(constants: Floats) -> NDArray[np.bool_]:
-        return np.asarray(profile_power_law(log_x, log_y, constants)[2] <= bound)
+    def __init__(self, log_x: Floats, log_y: Floats, smallest: float) -> None:
+        self._log_x, self._log_y, self._smallest = log_x, log_y, smallest
+        trial = _constants(smallest, 0.0, smallest * (1 - 1e-6), _GRID)
+        self.coarse = self._solve(trial, None, _COARSE)
 
-    holds = inside(trial) | (trial == best)
-    first, last = np.flatnonzero(holds)[[0, -1]]
-    outer = trial[[max(first - 1, 0), min(last + 1, len(trial) - 1)]]
-    low, high = _edges(inside, outer, trial[[first, last]])
-    between = trial[(trial > low) & (trial < high)]
-    return np.concatenate([[low], between, [high]])
+    def _solve(self, c: Floats, near: _Solved | None, tolerance: float = _FINE) -> _Solved:
+        start = None
+        if near is not None:
+            k = np.abs(near.c[:, None] - c).argmin(axis=0)
+            start = (near.u[k], near.b[k])
+        found = profile_power_law(self._log_x, self._log_y, c, start=start, tolerance=tolerance)
+        return _Solved(c, *found)
+
+    def minimum(self) -> _Solved:
+        """Return the constant of the lowest objective, by zooming into the profile."""
+        here = self.coarse
+        for _ in range(_ZOOMS):
+            k = int(np.argmin(here.value))
+            low, high = here.c[max(k - 1, 0)], here.c[min(k + 1, len(here.c) - 1)]
+            here = self._solve(_constants(self._smallest, low, high, _ZOOM_GRID), here)
+        return here.pick(np.array([int(np.argmin(here.value))]))
+
+    def region(self, best: _Solved, n: int, level: float) -> _Solved:
+        """Return both ends of the interval of L0, refined."""
+        bound = float(best.value[0]) * (1 + fdtri(1, n - 3, level) / (n - 3))
+        at = int(np.searchsorted(self.coarse.c, best.c[0]))
+        rest = np.arange(len(self.coarse.c))
+        known = _stacked([self.coarse.pick(rest < at), best, self.coarse.pick(rest >= at)])
+        holds = (known.value <= bound) | (known.c == best.c[0])
+        first, last = np.flatnonzero(holds)[[0, -1]]
+        ends = [
+            self._edge(known, max(first - 1, 0), first, bound),
+            self._edge(known, min(last + 1, len(known.c) - 1), last, bound),
+        ]
+        return _stacked(ends)
+
+    def _edge(self, known: _Solved, outer: int, inner: int, bound: float) -> _Solved:
+        """Refine one end between a constant outside the region and one inside."""
+        end, near = known.pick(np.array([inner])), known.pick(np.array([outer, inner]))
+        outside, inside = known.c[outer], known.c[inner]
+        for _ in range(_EDGE_ZOOMS):
+            steps = self._solve(np.linspace(outside, inside, _EDGE_STEPS), near)
+            holds = steps.value <= bound
+            holds[-1] = True
+            k = int(holds.argmax())
+            outside, inside = steps.c[max(k - 1, 0)], steps.c[k]
+            end, near = steps.pick(np.array([k])), steps
+        return end
+
+    def between(self, ends: _Solved) -> _Solved:
+        """Return the coarse constants within the interval."""
+        return self.coarse.pick((self.coarse.c > ends.c.min()) & (self.coarse.c < ends.c.max()))
 
 
-def _edges(inside: Callable[[Floats], NDArray[np.bool_]], outer: Floats, inner: Floats) -> Floats:
-    """Refine both ends of the interval, each between a constant outside and one inside."""
-    for _ in range(_EDGE_ZOOMS):
-        steps = np.linspace(outer, inner, _EDGE_STEPS, axis=1)
-        found = inside(steps.ravel()).reshape(steps.shape)
-        found[:, -1] = True
-        first = found.argmax(axis=1)
-        ends = np.arange(2)
-        outer, inner = steps[ends, np.maximum(first - 1, 0)], steps[ends, first]
-    return inner
+def _stacked(parts: Sequence[_Solved]) -> _Solved:
+    columns = zip(*((part.c, part.u, part.b, part.value) for part in parts), strict=True)
+    return _Solved(*(np.concatenate(column) for column in columns))
 
 
 def _warnings(low: float, high: float, smallest: float, n: int) -> tuple[str, ...]:
