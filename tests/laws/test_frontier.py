@@ -55,10 +55,17 @@ def test_both_methods_find_the_exponent_of_a_sum_of_power_laws(mu, nu):
     assert fit.tokens(6e6) == pytest.approx(1.2e8, rel=0.2)
 
 
-def test_scale_follows_the_units_of_size():
-    one, two = fit_frontier(long_runs()), fit_frontier(long_runs(sizes=SIZES))
-    assert one == two
-    assert one.predict(one.scale.estimate) == pytest.approx(1.0)
+def test_tokens_are_the_horizons_compute_over_six_sizes():
+    fit = fit_frontier(long_runs())
+    assert fit.predict(fit.scale.estimate) == pytest.approx(1.0)
+    np.testing.assert_allclose(6 * SIZES * fit.tokens(SIZES), 1e15 * fit.predict(SIZES))
+    assert fit.scale.lower < fit.scale.estimate < fit.scale.upper
+
+
+def test_a_noisier_family_has_wider_intervals():
+    calm, noisy = (fit_frontier(long_runs(wander=w, rng=3)) for w in (1e-4, 5e-3))
+    widths = [f.crossing_exponent.upper - f.crossing_exponent.lower for f in (calm, noisy)]
+    assert widths[1] > 3 * widths[0]
 
 
 def test_seeds_of_one_size_are_averaged():

@@ -174,11 +174,11 @@ def fit_optimum(
         tau = kernels.regress(np.stack([one, np.log(d / n)], 1), log_tau, level=level)
     params = {
         "lr_scale": _exp(lr[0]),
-        "lr_N": Estimate(*lr[1]),
-        "lr_D": Estimate(*lr[2]),
+        "lr_N": _row(lr[1]),
+        "lr_D": _row(lr[2]),
         "batch_scale": _exp(batch[0]),
-        "batch_D": Estimate(*batch[1]),
-        "batch_N": Estimate(*free[1]),
+        "batch_D": _row(batch[1]),
+        "batch_N": _row(free[1]),
     }
     cells = _cells(n, d, log_lr, log_batch, bowls, params)
     if tau is not None:
@@ -186,7 +186,7 @@ def fit_optimum(
     return OptimumFit(
         **params,
         tau_scale=None if tau is None else _exp(tau[0]),
-        tau_TPP=None if tau is None else Estimate(*tau[1]),
+        tau_TPP=None if tau is None else _row(tau[1]),
         cells=cells,
         objective=float(cells["excess"].mean()),
         n_points=len(n),
@@ -223,8 +223,12 @@ def _bowls(
     return size, tokens, decays, [row[3] for row in found], refused
 
 
+def _row(row: Floats) -> Estimate:
+    return Estimate(*(float(value) for value in row))
+
+
 def _exp(row: Floats) -> Estimate:
-    return Estimate(*(float(value) for value in np.exp(row)))
+    return _row(np.exp(row))
 
 
 def _recommend(law: dict[str, float], n: Floats, d: Floats) -> tuple[Floats, Floats]:
