@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import xarray as xr
@@ -18,7 +18,7 @@ from workbench.laws.power_law import LEVEL, Estimate
 
 Floats = NDArray[np.float64]
 ScheduleLaw = Literal["multi-power", "annealing"]
-INTERVALS = "95 % intervals from a sandwich over stretches of an eighth of a run"
+INTERVALS = "sandwich over stretches of an eighth of a run, Student t"
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,8 @@ class CurveFit:
         Largest learning rate of those runs.
     lr_sum : float
         Largest learning-rate sum of those runs: beyond it the law extrapolates.
+    interval : str
+        How the intervals were made.
     warnings : tuple of str
         What the data do not pin down and what was assumed.
     """
@@ -107,7 +109,7 @@ class CurveFit:
     reference_lr: float
     lr_sum: float
     level: float = LEVEL
-    method: str = INTERVALS
+    interval: str = INTERVALS
     warnings: tuple[str, ...] = field(default=())
 
     def predict(self, lr: ArrayLike, step: ArrayLike | None = None) -> Floats:
@@ -137,14 +139,15 @@ class CurveFit:
         if len(at) and (at.min() < 0 or at.max() >= len(rates)):
             msg = f"Steps {at.min()} to {at.max()} must lie within the schedule of {len(rates)}."
             raise ArgumentError(msg)
-        loss, _ = curve(make_path(rates, at), self._vector(), exponential=self.law == "annealing")
+        loss, _ = curve(make_path(rates, at), self.vector(), exponential=self.law == "annealing")
         return loss
 
     def score(self, runs: Sequence[ScheduledRun]) -> list[Score]:
         """Predict runs from their learning rates alone and compare with what they measured."""
         return [score_curve(run.run_id, self.predict(run.lr, run.step), run.loss) for run in runs]
 
-    def _vector(self) -> Floats:
+    def vector(self) -> Floats:
+        """Return the parameters as `kernels_schedule.curve` takes them."""
         p = {name: value.estimate for name, value in self.params.items()}
         if self.law == "annealing":
             memory = -1 / np.log(p["lambda"])
@@ -153,6 +156,13 @@ class CurveFit:
         slow = [p["L0"], np.log(p["A"]), p["alpha"], np.log(p["B"]), p["kappa"]]
         return np.array([*slow, np.log(p["C"]), np.log(p["beta"]), p["gamma"]])
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fit as plain numbers and text."""
+        return fit_dict(self)
+
+    def __str__(self) -> str:
+        return fit_text(self)
+
     def to_dataset(self) -> xr.Dataset:
         """Return the parameters as a dataset with dims ``parameter``."""
         columns = {
@@ -160,6 +170,7 @@ class CurveFit:
             for key in ("estimate", "lower", "upper")
         }
         attrs = {"law": self.law, "formula": self.formula, "level": self.level}
+        attrs |= {"interval": self.interval, "objective": self.objective}
         return xr.Dataset(columns, coords={"parameter": list(self.params)}, attrs=attrs)
 
     def _repr_html_(self) -> str:
@@ -172,6 +183,51 @@ class CurveFit:
             f"<b>{self.formula}</b><table><tr><th></th><th>estimate</th>"
             f"<th>{100 * self.level:.0f} % interval</th></tr>{rows}</table><ul>{notes}</ul>"
         )
+
+
+class _Fitted(Protocol):
+    """What the laws of this package have in common."""
+
+    @property
+    def law(self) -> str: ...
+    @property
+    def formula(self) -> str: ...
+    @property
+    def params(self) -> Mapping[str, Estimate]: ...
+    @property
+    def objective(self) -> float: ...
+    @property
+    def n_points(self) -> int: ...
+    @property
+    def level(self) -> float: ...
+    @property
+    def interval(self) -> str: ...
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+
+
+def fit_dict(fit: _Fitted) -> dict[str, Any]:
+    """Return a fit as plain numbers and text, with the keys of the verb `fit`."""
+    return {
+        "law": fit.law,
+        "formula": fit.formula,
+        "params": {name: value.to_dict() for name, value in fit.params.items()},
+        "objective": fit.objective,
+        "n_points": fit.n_points,
+        "level": fit.level,
+        "interval": fit.interval,
+        "warnings": list(fit.warnings),
+    }
+
+
+def fit_text(fit: _Fitted) -> str:
+    """Return a fit as lines for people."""
+    rows = [
+        f"{name} = {p.estimate:.6g} ({p.lower:.6g} to {p.upper:.6g})"
+        for name, p in fit.params.items()
+    ]
+    how = f"intervals {100 * fit.level:.0f} %: {fit.interval}; objective {fit.objective:.4g}"
+    return "\n".join([f"{fit.formula}; {fit.n_points} records", *rows, how, *fit.warnings])
 
 
 def estimate(

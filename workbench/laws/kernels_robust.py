@@ -143,10 +143,10 @@ def _solve(
             jac=jacobian,
             bounds=(lower[free], upper[free]),
             x_scale="jac",
-            xtol=1e-9,
-            ftol=1e-9,
+            xtol=1e-8,
+            ftol=1e-8,
             gtol=1e-14,
-            max_nfev=200,
+            max_nfev=120,
         )
     return float(found.cost), full(found.x), int(found.nfev)
 

@@ -8,7 +8,7 @@ stated without units: C counts steps at the peak learning rate.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -152,8 +152,53 @@ def published_multi_power(
         runs=(),
         reference_lr=float("nan"),
         lr_sum=float("nan"),
-        method="parameters given",
+        interval="none: parameters given",
     )
+
+
+def objective_along(
+    runs: Sequence[ScheduledRun], grids: Mapping[str, Sequence[float]]
+) -> dict[str, Floats]:
+    """Return the smallest objective, no prior, with one shape parameter held at each value.
+
+    Parameters
+    ----------
+    runs : sequence of ScheduledRun
+        Runs of one model size.
+    grids : mapping of str to sequence of float
+        Values by name of `SHAPE`; C counts per step at the peak rate.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (value,)
+    """
+    problem = _Problem(runs)
+    cluster = stretches(problem.runs)
+
+    def solve(starts: Sequence[Floats], held: int | None) -> Solution:
+        free = np.arange(len(NAMES)) != held
+        return minimise(
+            problem.curve,
+            problem.loss,
+            starts,
+            lower=_LOWER,
+            upper=_UPPER,
+            free=free,
+            cluster=cluster,
+        )
+
+    usual = problem.starts(None, fading=True)
+    best = solve(usual, None).params
+    out = {}
+    for name, values in grids.items():
+        at, heights = NAMES.index(name), []
+        for value in values:
+            starts = [best.copy(), usual[0].copy()]
+            for start in starts:
+                start[at] = np.log(value) if name in _LOG_SCALE else value
+            heights.append(solve(starts, at).objective)
+        out[name] = np.array(heights)
+    return out
 
 
 class _Problem(FitRuns):
