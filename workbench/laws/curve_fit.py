@@ -254,7 +254,7 @@ def estimate(
         From that scale to the one reported.
     """
     sd = float(np.sqrt(max(gradient @ covariance @ gradient, 0.0)))
-    reach = sd * float(stdtrit(max(degrees, 1), 0.5 + LEVEL / 2))
+    reach = sd * float(stdtrit(float(max(degrees, 1)), 0.5 + LEVEL / 2))
     with np.errstate(over="ignore"):
         low, high = float(back(value - reach)), float(back(value + reach))
     return Estimate(float(back(value)), min(low, high), max(low, high))

@@ -151,6 +151,6 @@ def relative_of(target: NoiseRun, among: Sequence[NoiseRun]) -> NoiseRun:
         apart = float(np.abs(run.schedule - target.schedule).mean())
         size = 0.0 if run.model == target.model else abs(float(np.log(run.size / target.size)))
         horizon = abs(float(np.log(run.steps / target.steps)))
-        return apart + 0.005 * (np.nan_to_num(size, nan=1.0) + horizon)
+        return apart + 0.005 * (float(np.nan_to_num(size, nan=1.0)) + horizon)
 
     return min(others, key=distance)
