@@ -253,7 +253,7 @@ def estimate(
     back : callable
         From that scale to the one reported.
     """
-    sd = float(np.sqrt(max(gradient @ covariance @ gradient, 0.0)))
+    sd = max(float(gradient @ covariance @ gradient), 0.0) ** 0.5
     reach = sd * float(stdtrit(float(max(degrees, 1)), 0.5 + LEVEL / 2))
     with np.errstate(over="ignore"):
         low, high = float(back(value - reach)), float(back(value + reach))

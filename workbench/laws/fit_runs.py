@@ -14,6 +14,7 @@ from workbench.laws.learning_rates import ScheduledRun, scheduled_runs
 from workbench.schema import LossName
 
 Floats = NDArray[np.float64]
+FIT_BLOCKS = 384
 
 
 class FitRuns:
@@ -29,7 +30,9 @@ class FitRuns:
         self.runs = [run.thinned() for run in runs]
         self.lr = max(float(run.lr.max()) for run in self.runs)
         self.lr_sum = max(float(run.lr.sum()) for run in self.runs)
-        self.paths: list[Path] = [in_units(run.path(), self.lr) for run in self.runs]
+        self.paths: list[Path] = [
+            in_units(run.path(max_blocks=FIT_BLOCKS), self.lr) for run in self.runs
+        ]
         self.loss = np.concatenate([run.loss for run in self.runs])
         self.exponential = False
 

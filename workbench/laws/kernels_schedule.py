@@ -24,6 +24,7 @@ Integers = NDArray[np.int64]
 MAX_BLOCKS = 512
 SMALLEST_LR = 1e-4
 _CHUNK = 2048
+_LEVEL = 0.1
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,16 @@ def make_path(lr: Floats, step: Integers, *, max_blocks: int = MAX_BLOCKS) -> Pa
     drop = np.concatenate([[0.0], lr[:-1] - lr[1:]])
     changed = np.flatnonzero(np.abs(drop) > 1e-12 * lr.max())
     width = max(1, -(-len(lr) // max_blocks))
-    key = 2 * (changed // width) + (drop[changed] > 0)
-    _, block = np.unique(key, return_inverse=True)
+    after = np.maximum(lr[changed], SMALLEST_LR * lr.max())
+    # Near a rate of zero the rate after a drop matters by its ratio, so blocks end there sooner.
+    level = np.floor(np.log(after / lr.max()) / _LEVEL)
+    apart = np.diff(changed // width) + np.diff(drop[changed] > 0) + (np.diff(level) != 0)
+    block = np.concatenate([[0], np.cumsum(apart != 0)])
     gathered = np.bincount(block, drop[changed]).astype(np.float64)
 
     def weighted(values: Floats) -> Floats:
         return np.bincount(block, drop[changed] * values) / gathered
 
-    after = np.maximum(lr[changed], SMALLEST_LR * lr.max())
     return Path(
         lr_sum=total[step],
         step=step.astype(np.float64),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from workbench.curves import default_loss, require_loss
 from workbench.errors import DataError
-from workbench.laws.kernels_schedule import Path, make_path
+from workbench.laws.kernels_schedule import MAX_BLOCKS, Path, make_path
 from workbench.recipes import Schedule, schedule_factors
 from workbench.schema import LossName, iter_runs
 
@@ -45,9 +45,9 @@ class ScheduledRun:
     loss: Floats
     note: str = ""
 
-    def path(self) -> Path:
-        """Return the schedule at the records."""
-        return make_path(self.lr, self.step)
+    def path(self, *, max_blocks: int = MAX_BLOCKS) -> Path:
+        """Return the schedule at the records; see `make_path`."""
+        return make_path(self.lr, self.step, max_blocks=max_blocks)
 
     def thinned(self, records: int = FIT_RECORDS) -> ScheduledRun:
         """Return the run with at most `records` records, each the mean of neighbours."""
