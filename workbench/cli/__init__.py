@@ -7,6 +7,7 @@ from workbench.cli import (
     fit_verb,
     plan_verb,
     predict_verb,
+    schedule_verb,
     science_verbs,
     serving_verbs,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "plan_verb",
     "predict_verb",
     "run",
+    "schedule_verb",
     "science_verbs",
     "serving_verbs",
 ]
