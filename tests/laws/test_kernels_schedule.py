@@ -44,8 +44,8 @@ def test_blocks_change_a_long_curve_by_less_than_its_noise(kind):
     lr, step = schedule(kind, 20_000, 1000), np.arange(1200, 20_000, 100)
     exact, _ = curve(make_path(lr, step, max_blocks=10**6), POWER)
     blocks, _ = curve(make_path(lr, step), POWER)
-    assert np.abs(exact - blocks).max() < 1e-4
-    assert np.abs(exact - blocks).mean() < 4e-5
+    assert np.abs(exact - blocks).max() < 2e-4
+    assert np.abs(exact - blocks).mean() < 1e-5
 
 
 def test_annealing_sum_is_the_recursion_with_momentum():
@@ -102,3 +102,8 @@ def test_a_rate_of_zero_at_the_end_is_finite():
     value, slope = curve(make_path(lr, np.array([99])), POWER)
     assert np.isfinite(value).all()
     assert np.isfinite(slope).all()
+
+
+def test_a_rate_that_never_changes_is_a_plain_power_law():
+    value, _ = curve(make_path(np.full(100, 1e-3), np.array([9, 99])), POWER)
+    np.testing.assert_allclose(value, 2.6 + 0.55 * np.array([1e-2, 1e-1]) ** -0.48)

@@ -77,7 +77,7 @@ def make_path(lr: Floats, step: Integers, *, max_blocks: int = MAX_BLOCKS) -> Pa
     # Near a rate of zero the rate after a drop matters by its ratio, so blocks end there sooner.
     level = np.floor(np.log(after / lr.max()) / _LEVEL)
     apart = np.diff(changed // width) + np.diff(drop[changed] > 0) + (np.diff(level) != 0)
-    block = np.concatenate([[0], np.cumsum(apart != 0)])
+    block = np.concatenate([np.zeros(min(1, len(changed)), np.int64), np.cumsum(apart != 0)])
     gathered = np.bincount(block, drop[changed]).astype(np.float64)
 
     def weighted(values: Floats) -> Floats:
