@@ -353,3 +353,26 @@ def test_public_long_runs_end_to_end(call, shared_curves_path):
     assert data["params"]["b"]["estimate"] == pytest.approx(0.15271, abs=1e-5)
     assert data["params"]["L0"]["estimate"] == pytest.approx(0, abs=1e-6)
     assert data["objective"] <= 7.566e-7
+
+
+@pytest.mark.parametrize(
+    ("law", "name", "where", "expected"),
+    [
+        ("surrogate", "wsd_cosine", ["schedule=cosine"], {"b_exp": (-0.6, -0.1)}),
+        ("multi-power", "mpl", ["model_size=25000000", "role=fit"], {"alpha": (0.4, 0.6)}),
+        ("annealing", "mpl", ["model_size=25000000", "role=fit"], {"L0": (2.9, 3.1)}),
+        ("noise", "qiu_c5m_schedules", [], {"alpha": (0.209, 0.214)}),
+    ],
+)
+def test_curve_laws_are_fitted_by_name(call, shared_curves_path, law, name, where, expected):
+    assert call("import", str(shared_curves_path(name)), "--store", "laws")[0] == 0
+    filters = [token for text in where for token in ("--where", text)]
+    code, out, err = call("fit", law, "--store", "laws", *filters, "--json")
+    assert code == 0, err
+    data = json.loads(out)
+    assert {"law", "formula", "params", "objective", "n_points", "warnings"} <= data.keys()
+    assert data["law"] == law
+    for parameter, (low, high) in expected.items():
+        found = data["params"][parameter]
+        assert low < found["estimate"] < high
+        assert found["lower"] < found["estimate"] < found["upper"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import xarray as xr
@@ -17,9 +17,9 @@ from workbench.cli.options import AsJson, PastSelection
 from workbench.collapse import fit_offset
 from workbench.curves import on_progress
 from workbench.errors import ArgumentError
+from workbench.forecast import fit_surrogate
 from workbench.io.end_table import read_end_table
 from workbench.laws import (
-    FittedLaw,
     fit_chinchilla,
     fit_frontier,
     fit_isoflop,
@@ -28,10 +28,14 @@ from workbench.laws import (
     fit_power_law,
     fit_power_sum,
 )
+from workbench.laws.annealing import fit_annealing
 from workbench.laws.end_points import end_points, known_column
 from workbench.laws.horizon import horizons, losses_at
+from workbench.laws.multi_power import fit_multi_power
+from workbench.laws.noise import fit_noise
 from workbench.laws.sums import OUTLIER
 from workbench.schema import LossName, parse_filter, select_runs
+from workbench.text import plural
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,18 @@ class Request:
     outliers: float | None
 
 
+class Fitted(Protocol):
+    """What a fit says of itself: the keys of `workbench fit --json`, and text."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fit as plain numbers and text."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A fitted law and which points it saw, in words."""
 
-    fit: FittedLaw
+    fit: Fitted
     method: str
 
 
@@ -134,6 +145,26 @@ def _optimum(request: Request) -> Answer:
     return Answer(fit, f"tuning grids of {ends.sizes['run']} runs{without}")
 
 
+def _multi_power(request: Request) -> Answer:
+    fit = fit_multi_power(request.runs, loss=request.loss)
+    return Answer(fit, f"curves of {plural(len(fit.runs), 'run')} of one size")
+
+
+def _annealing(request: Request) -> Answer:
+    fit = fit_annealing(request.runs, loss=request.loss)
+    return Answer(fit, f"curves of {plural(len(fit.runs), 'run')} of one size")
+
+
+def _noise(request: Request) -> Answer:
+    fit = fit_noise(request.runs, loss=request.loss)
+    return Answer(fit, f"pairs among {plural(len(fit.runs), 'run')}, smoothed")
+
+
+def _surrogate(request: Request) -> Answer:
+    fit = fit_surrogate(request.runs, loss=request.loss)
+    return Answer(fit, f"normalised curves of {plural(fit.n_runs, 'finished run')}")
+
+
 LAWS: dict[str, Law] = {
     "power": Law("L = L0 + a·C^(−b) through the end points of a ladder", _power),
     "chinchilla": Law("L = E + A·N^(−α) + B·D^(−β) through all end points", _chinchilla),
@@ -142,8 +173,12 @@ LAWS: dict[str, Law] = {
     "overtraining": Law("L = E + (a·M^η + b·M^(−η))·C^(−η), M tokens a parameter", _overtraining),
     "sum": Law("L = L0 + A·t^(−μ) + B·p^(−ν) through whole constant-rate curves", _sum),
     "optimum": Law("best learning rate, batch and τ against N, D, from grids", _optimum),
+    "surrogate": Law("shape of normalised curves by τ, TPP and schedule", _surrogate),
+    "multi-power": Law("curves of one size under any schedule (Multi-Power Law)", _multi_power),
+    "annealing": Law("curves of one size under any schedule (annealing law)", _annealing),
+    "noise": Law("loss that gradient noise adds, from traces (one coefficient)", _noise),
 }
-"""Laws by the name the verb takes; other modules add theirs."""
+"""Laws by the name the verb takes."""
 
 
 @app.command

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -141,6 +141,28 @@ class SurrogateFit:
         return np.array(
             [b + slope_b * self.centre[0], slope_b, q + slope_q * self.centre[1], slope_q]
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fit as plain numbers and text."""
+        return {
+            "law": "surrogate",
+            "formula": self.formula,
+            "params": {name: found.to_dict() for name, found in self.params.items()},
+            "m": self.m,
+            "objective": self.mae,
+            "n_points": self.n_runs,
+            "level": self.level,
+            "interval": "bootstrap over runs",
+            "warnings": list(self.warnings),
+        }
+
+    def __str__(self) -> str:
+        rows = [
+            f"{name} = {p.estimate:.6g} ({p.lower:.6g} to {p.upper:.6g}, {100 * self.level:.0f} %)"
+            for name, p in self.params.items()
+        ]
+        ends = [f"m = {self.m:g}", f"mean error {100 * self.mae:.2g} %", *self.warnings]
+        return "\n".join([self.formula, *rows, *ends])
 
     def to_dataset(self) -> xr.Dataset:
         """Return the parameters as a dataset with dims ``parameter``."""
