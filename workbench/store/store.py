@@ -1,4 +1,4 @@
-"""The store: a folder of runs that many processes may write and read at the same time."""
+"""The store: runs that many processes may write and read at the same time."""
 
 from __future__ import annotations
 
@@ -9,28 +9,27 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-import sqlalchemy as sa
 import xarray as xr
 
-from workbench.errors import ArgumentError, DataError
+from workbench.errors import ArgumentError
 from workbench.schema import STATUSES, Filter, add_history
 from workbench.store.address import Address, to_address
-from workbench.store.attributes import clean_attributes
-from workbench.store.batches import unpack
 from workbench.store.check import find_problems
 from workbench.store.chosen import choose
+from workbench.store.claims import last_step, plan_run, start_run
 from workbench.store.consolidate import AddResult, add_change, consolidate_change
 from workbench.store.export import Exported, complete_or_absent, export_runs
 from workbench.store.folder import FolderTier
-from workbench.store.history import Moment, find, past, recorded
+from workbench.store.history import Moment
 from workbench.store.lazy import Chunks, lazy_runs
+from workbench.store.moments import kept, read_now, read_past
 from workbench.store.places import open_places
-from workbench.store.registry import Registry, bump, clock, points, revision_of, runs, value_of
+from workbench.store.registry import Registry, revision_of
 from workbench.store.repair import Repair, repair_store
-from workbench.store.snapshot import Snapshot, read_settled, take_snapshot
+from workbench.store.snapshot import Snapshot, read_settled
 from workbench.store.table import run_table
 from workbench.store.tier import CurveTier, Generation
-from workbench.store.writer import RunWriter, check_family, check_run_id
+from workbench.store.writer import RunWriter
 from workbench.text import plural
 
 _T = TypeVar("_T")
@@ -122,8 +121,7 @@ class Store:
         list of (generation, time, n_runs, snapshot)
             In a folder the last two; on S3 those of the last ``keep_days`` and more.
         """
-        with self._registry.read() as connection:
-            return list(recorded(connection))
+        return kept(self._registry)
 
     def table(self, *, at: Moment | None = None) -> pd.DataFrame:
         """Return one row per run, planned ones too, in the order they came.
@@ -240,43 +238,13 @@ class Store:
         ArgumentError
             If a name or value cannot be kept.
         """
-        fresh = clean_attributes(attributes or {})
-        check_run_id(run_id)
-        check_family(family)
-
-        def start(connection: sa.Connection, _again: bool) -> RunWriter:
-            # Begun twice, it takes over from itself: an attempt without a point.
-            token = bump(connection, "revision")
-            row = _state(connection, run_id)
-            attempt = 1 if row is None else row.attempt + 1
-            writer = RunWriter(self._registry, run_id=run_id, attempt=attempt, token=token)
-            if row is None:
-                _insert(connection, run_id, family, "running", fresh, attempt=1, token=token)
-                return writer
-            if row.status == "done" and not reopen:
-                msg = (
-                    f"Run {run_id!r} is done; its curve cannot be added to. Use another run_id, "
-                    "or read it with Store.runs()."
-                )
-                raise DataError(msg)
-            taken = {"attempt": attempt, "token": token, "settled": False, "folded": None}
-            state = {"family": family, "status": "running"}
-            times = {"heartbeat": clock(), "updated": clock()}
-            values = {"attributes": row.attributes | fresh, **taken, **state, **times}
-            connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
-            return writer
-
-        return self._registry.transact(start, durable=True)
+        return start_run(
+            self._registry, run_id, family=family, attributes=attributes, reopen=reopen
+        )
 
     def last_step(self, run_id: str) -> int | None:
         """Return the largest step a run has in the store; None without one."""
-        with self._registry.read() as connection:
-            settled = sa.select(runs.c.last_step).where(runs.c.run_id == run_id)
-            packed = sa.select(points.c.packed).where(points.c.run_id == run_id)
-            found = [connection.execute(settled).scalar()]
-            live = connection.execute(packed).scalars().all()
-        found += [int(unpack(batch)["step"].max(initial=-1)) for batch in live]
-        return max((step for step in found if step is not None and step >= 0), default=None)
+        return last_step(self._registry, run_id)
 
     def plan_run(
         self, run_id: str, *, family: str, attributes: Mapping[str, Any] | None = None
@@ -290,23 +258,7 @@ class Store:
         ArgumentError
             If a name or value cannot be kept.
         """
-        fresh = clean_attributes(attributes or {})
-        check_run_id(run_id)
-        check_family(family)
-
-        def plan(connection: sa.Connection, _again: bool) -> None:
-            bump(connection, "revision")
-            row = _state(connection, run_id)
-            if row is None:
-                _insert(connection, run_id, family, "planned", fresh, attempt=0, token=0)
-                return
-            if row.status != "planned":
-                msg = f"Run {run_id!r} is {row.status!r} and cannot be planned. Use another run_id."
-                raise DataError(msg)
-            values = {"attributes": fresh, "family": family, "updated": clock()}
-            connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**values))
-
-        self._registry.transact(plan)
+        plan_run(self._registry, run_id, family=family, attributes=attributes)
 
     def add_runs(self, runs: xr.Dataset, *, family: str | None = None) -> AddResult:
         """Add complete runs, straight into a new generation of consolidated curves: all or none.
@@ -399,78 +351,13 @@ class Store:
     def _settled(self, snapshot: Snapshot) -> xr.Dataset | None:
         return read_settled(self._curves, snapshot)
 
-    def _stable(
-        self,
-        read: Callable[[Snapshot], _T],
-        *,
-        unsettled_only: bool = False,
-        everything: bool = False,
-    ) -> _T:
-        # Generation g is removed only after g + 2 was published. In a folder Zarr reads a missing
-        # chunk as fill values, so what was read counts only if g + 1 was the newest at the end.
-        while True:
-            snapshot = take_snapshot(
-                self._registry, unsettled_only=unsettled_only, everything=everything
-            )
-            failure: DataError | None = None
-            try:
-                found = read(snapshot)
-            except DataError as error:
-                failure = error
-            with self._registry.read() as connection:
-                newest = value_of(connection, "generation")
-            overtaken = newest > snapshot.generation + 1
-            if overtaken and (failure is not None or not self._curves.loud):
-                continue
-            if failure is not None:
-                raise failure
-            return found
+    def _stable(self, read: Callable[[Snapshot], _T], **asked: bool) -> _T:
+        return read_now(self._registry, self._curves, read, **asked)
 
     def _past(
-        self,
-        at: Moment,
-        read: Callable[[Snapshot, xr.Dataset], _T],
-        *,
-        summarised: bool,
+        self, at: Moment, read: Callable[[Snapshot, xr.Dataset], _T], *, summarised: bool
     ) -> _T:
-        entry = find(self.history(), at, place=str(self.address))
-        failure: DataError | None = None
-        try:
-            settled = self._curves.open(entry.generation, entry.snapshot)
-            found = read(past(entry, settled, summarised=summarised), settled)
-        except DataError as error:
-            failure = error
-        gone = entry not in self.history()
-        if gone and (failure is not None or not self._curves.loud):
-            msg = (
-                f"Generation {entry.generation} of {str(self.address)!r} was removed while it was "
-                "read. See Store.history() for those that are kept."
-            )
-            raise DataError(msg)
-        if failure is not None:
-            raise failure
-        return found
-
-
-def _state(connection: sa.Connection, run_id: str) -> sa.Row[Any, Any, Any] | None:
-    # Locked: its own writer may be ending it at this moment.
-    columns = (runs.c.status, runs.c.attempt, runs.c.attributes)
-    query = sa.select(*columns).where(runs.c.run_id == run_id).with_for_update()
-    return connection.execute(query).first()
-
-
-def _insert(
-    connection: sa.Connection,
-    run_id: str,
-    family: str,
-    status: str,
-    attributes: dict[str, float | str],
-    *,
-    attempt: int,
-    token: int,
-) -> None:
-    row = {"run_id": run_id, "family": family, "status": status, "attributes": attributes}
-    beat = clock() if status == "running" else None
-    times = {"heartbeat": beat, "created": clock(), "updated": clock()}
-    state = {"attempt": attempt, "token": token, "settled": False, "n_records": 0}
-    connection.execute(sa.insert(runs).values(**row, **times, **state))
+        place = str(self.address)
+        return read_past(
+            self._registry, self._curves, read, at=at, place=place, summarised=summarised
+        )
