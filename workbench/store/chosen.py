@@ -151,6 +151,8 @@ def choose(
 
 
 def _head(ds: xr.Dataset, positions: NDArray[np.int64]) -> xr.Dataset:
-    coords = {name: ds[name].to_numpy()[positions] for name in coordinate_names(ds)}
+    coords = {name: ds[name].to_numpy() for name in coordinate_names(ds)}
+    if len(positions) < ds.sizes["run"]:
+        coords = {name: values[positions] for name, values in coords.items()}
     records = {name: np.empty(0, ds[name].dtype) for name in record_names(ds)}
     return make_runs(coords, records, row_size=np.zeros(len(positions)))

@@ -141,8 +141,9 @@ def open_curves(target: Any, *, place: str, damaged: bool = False) -> xr.Dataset
         )
         for name in ("row_size", *coordinate_names(runs)):
             runs[name].load()
-            if runs[name].dtype == object:
-                runs[name] = runs[name].astype(str)
+            if not np.issubdtype(runs[name].dtype, np.number):
+                texts = runs[name]
+                runs[name] = ("run", _fixed_width(texts.to_numpy()), texts.attrs)
         # Without a digest it was written before there was one.
         whole = (
             damaged
@@ -164,6 +165,13 @@ def open_curves(target: Any, *, place: str, damaged: bool = False) -> xr.Dataset
         msg = f"The consolidated curves {place} hold {runs.sizes['obs']} records, expected {total}."
         raise DataError(msg)
     return runs.assign_attrs(path=place)
+
+
+def _fixed_width(texts: NDArray[Any]) -> NDArray[np.str_]:
+    if texts.dtype.kind != "T":
+        return texts.astype(str)
+    width = int(np.strings.str_len(texts).max(initial=1))  # NumPy does not measure these itself
+    return texts.astype(f"U{max(1, width)}")
 
 
 def _has_all_chunks(target: Any, name: str) -> bool:
