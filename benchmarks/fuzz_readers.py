@@ -55,18 +55,22 @@ def planned(formats: Iterable[str], count: int) -> list[Job]:
     return [(name, index) for _, name, index in sorted(order)]
 
 
-def logged(path: Path, seed: int) -> list[Result]:
-    """Return the last result of each input of a seed number; a torn line is left out."""
+def logged(path: Path, seed: int) -> tuple[list[Result], Counter[str]]:
+    """Return the last result of each input of a seed number, and what was found and tried again."""
     results: dict[Job, Result] = {}
+    again: Counter[str] = Counter()
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             row = json.loads(line)
-        except ValueError:
+        except ValueError:  # torn
             continue
         if row.pop("seed") == seed:
             result = Result(**row)
-            results[result.format, result.index] = result
-    return list(results.values())
+            job = result.format, result.index
+            if job in results and results[job].outcome not in ALLOWED:
+                again[f"{result.format}: {results[job].outcome}"] += 1
+            results[job] = result
+    return list(results.values()), again
 
 
 def fuzz(inputs: Inputs, jobs: list[Job], *, workers: int, log: Path) -> None:
@@ -143,12 +147,12 @@ def main() -> int:
     seeds = seeds_apart(options.seeds)
     inputs = Inputs(seeds, options.seed)
     formats = options.format or [seed.format for seed in seeds]
-    earlier = logged(log, options.seed)
+    earlier, _ = logged(log, options.seed)
     done = {(result.format, result.index) for result in earlier if result.outcome in ALLOWED}
     jobs = [job for job in planned(formats, options.inputs) if job not in done]
     fuzz(inputs, jobs, workers=options.workers, log=log)
-    results = logged(log, options.seed)
-    summary = figures(results, options.seed)
+    results, again = logged(log, options.seed)
+    summary = figures(results, options.seed) | {"found_and_tried_again": dict(again)}
     print(json.dumps(summary, indent=1))
     bad = [result for result in results if result.outcome not in ALLOWED]
     if bad:
