@@ -262,6 +262,7 @@ def test_report_carries_quality_into_words_and_json(make_family):
     assert str(report.quality.sentence()) in str(report)
 
 
+TABLE_POINTS = 200  # the tables' shares of training are among its grid points
 REFERENCE = {
     "qiu_c5m": (
         3.132387,
@@ -280,7 +281,9 @@ REFERENCE = {
 def test_published_deviation_and_noise_tables(shared_curves, name):
     """Δ and mean σ in units of 1e-3, ddof 0, computed independently on the same public curves."""
     offset, deviation, noise = REFERENCE[name]
-    report = collapse_report(shared_curves(name), loss="eval_loss", offset=offset, quality=True)
+    report = collapse_report(
+        shared_curves(name), loss="eval_loss", offset=offset, quality=True, points=TABLE_POINTS
+    )
     at = {"progress": [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9], "method": "nearest"}
     np.testing.assert_allclose(1e3 * report.deviation.sel(**at), deviation, rtol=0.005)
     np.testing.assert_allclose(1e3 * report.noise_floor.sel(**at), noise, rtol=0.005)
@@ -298,6 +301,7 @@ def test_published_deviation_under_a_constant_rate(shared_curves):
         runs.assign_coords(tokens_total=("run", horizon.to_numpy())),
         loss="eval_loss",
         offset="zero",
+        points=TABLE_POINTS,
     )
     at = {"progress": [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9], "method": "nearest"}
     published = [37.10, 17.44, 10.53, 5.921, 4.553, 3.862, 3.124]

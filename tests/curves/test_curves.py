@@ -112,7 +112,7 @@ def test_cube_holds_every_run_at_its_coordinates(make_family):
         "tpp": 1,
         "schedule": 1,
         "seed": 3,
-        "progress": 200,
+        "progress": 256,
     }
     cell = cube.sel(model_size=2e6, seed=1).squeeze()
     assert str(cell.run_id.item()) == "N2e+06-s1"

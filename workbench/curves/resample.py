@@ -25,8 +25,7 @@ from workbench.schema import (
     run_names,
 )
 
-POINTS = 200
-"""Every half percent of a run: the shares of training that papers quote are grid points."""
+POINTS = 256
 COMPLETE = 0.97
 """A run whose last record lies at or beyond this share of its plan counts as finished."""
 

@@ -47,7 +47,7 @@ where: list[str] = []  # filters NAME OP VALUE, all of which must hold
 loss: MaybeLoss = None  # by default the held-out loss where every run has it
 offset: Offset = "fit"  # "zero", "fit" or a number in nats/token
 x: XAxis = "progress"  # horizontal axis of the normalised curves
-points: int = 200  # points of progress
+points: int = 256  # points of progress
 smoothing: MaybeShare = None  # share of the run; by default 0, or 0.05 for the training loss
 start: float = 0.2  # means and residuals look only at progress from here on
 
