@@ -128,3 +128,15 @@ def test_bad_hyperparameters_are_refused(store, attributes, said):
     with pytest.raises(ArgumentError, match="run_id must be"):
         store.start_run(" ", family="f")
     assert len(store.table()) == 0
+
+
+def test_a_column_with_a_slash_is_kept_when_the_run_is_consolidated(store):
+    writer = store.start_run("a", family="f")
+    writer.append(step=[1, 2], train_loss=[2.0, 1.0], **{"val/acc": [0.1, 0.2]})
+    writer.finish()
+    store.consolidate()
+    assert store.runs()["val_acc"].to_numpy().tolist() == [0.1, 0.2]
+    nested = store.runs().rename(val_acc="val/acc").assign_coords(run_id=("run", ["b"]))
+    with pytest.raises(DataError, match="'val/acc' cannot be kept"):
+        store.add_runs(nested)
+    assert store.check() == ()

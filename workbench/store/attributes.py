@@ -34,7 +34,7 @@ def clean_attributes(attributes: Mapping[str, Any]) -> dict[str, float | str]:
     """
     out: dict[str, float | str] = {}
     for given, value in attributes.items():
-        name = canonical_run_name(given)
+        name = canonical_run_name(given).replace("/", "_")
         if name in _OWN or name in RECORD_FIELDS or name == "row_size":
             msg = (
                 f"{given!r} cannot be a hyper-parameter: the name is taken by the store or by a "
@@ -98,7 +98,7 @@ def clean_points(step: Any, columns: Mapping[str, Any]) -> dict[str, np.ndarray]
         raise ArgumentError(msg)
     out: dict[str, np.ndarray] = {"step": steps.astype(np.int64)}
     for given, values in columns.items():
-        name = canonical_record_name(given)
+        name = canonical_record_name(given).replace("/", "_")  # as Zarr would name a folder
         if name in RUN_FIELDS or name in (*_OWN, "row_size", "step"):
             msg = f"{given!r} is one value a run, not one a step: pass it when the run starts."
             raise ArgumentError(msg)

@@ -45,7 +45,16 @@ def write_curves(target: Any, runs: xr.Dataset) -> None:
         Where nothing is yet.
     runs : Dataset (run, obs)
         Ragged runs that keep the schema.
+
+    Raises
+    ------
+    DataError
+        If a name has a ``/``: Zarr would put it into a group that nobody reads.
     """
+    nested = [str(name) for name in runs.variables if "/" in str(name)]
+    if nested:
+        msg = f"column {nested[0]!r} cannot be kept under that name. Rename it without a '/'."
+        raise DataError(msg)
     order = np.lexsort([runs[name].to_numpy() for name in _ORDER if name in runs.variables])
     head = runs.drop_vars(record_names(runs)).isel(run=order)
     for name in coordinate_names(head):

@@ -254,7 +254,10 @@ def _apart(
     coords: dict[str, NDArray[np.generic]], columns: dict[str, NDArray[np.generic]]
 ) -> tuple[dict[str, NDArray[np.generic]], dict[str, NDArray[np.generic]]]:
     # A dataset has one variable a name: where a hyper-parameter is called like a record, it yields.
-    return {f"run_{n}" if n in columns else n: v for n, v in coords.items()}, columns
+    # Names with a slash were once accepted; Zarr would put them into a group that nobody reads.
+    flat = {name.replace("/", "_"): values for name, values in columns.items()}
+    heads = {name.replace("/", "_"): values for name, values in coords.items()}
+    return {f"run_{n}" if n in flat else n: v for n, v in heads.items()}, flat
 
 
 def _has_loss(records: Records) -> bool:
