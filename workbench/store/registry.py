@@ -202,9 +202,9 @@ class Registry(ABC):
         """Tell, after failure `number` from 0, whether the transaction may be begun again now."""
         return False
 
+    @abstractmethod
     def _why(self, error: DBAPIError) -> str:
         """Say what the user can do about a failed transaction."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Close the connections; a later transaction opens new ones."""
