@@ -97,18 +97,6 @@ def test_overtraining_has_its_golden_values(v, values):
     np.testing.assert_allclose(curve, values, atol=1e-4)
 
 
-def test_noisy_quadratic_has_its_golden_values():
-    curve = theory.noisy_quadratic_curve([0, 0.1, 0.25, 0.5], tau=0.3, kappa=10)
-    np.testing.assert_allclose(curve, (9.8868, 5.5571, 2.6693, 1.3061), atol=1e-4)
-
-
-@given(st.floats(0.05, 2), st.floats(0, 20))
-def test_noisy_quadratic_falls_only_with_bias_above_noise(tau, kappa):
-    curve = theory.noisy_quadratic_curve(X, tau=tau, kappa=kappa)
-    assert curve[-1] == pytest.approx(1)
-    assert (np.diff(curve) * np.sign(1 - kappa) >= -1e-12).all()
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -153,27 +153,6 @@ def overtraining_curve(progress: ArrayLike, *, overtraining: float, exponent: fl
     return np.asarray((1 + weight * share**-exponent) / (1 + weight))
 
 
-def noisy_quadratic_curve(progress: ArrayLike, *, tau: float, kappa: float) -> Floats:
-    """Return ℓ(t̂) of one noisy quadratic mode under AdamW at a constant learning rate.
-
-    ℓ = (1 − e + κe)/(1 − e₁ + κe₁), e = exp(−2t̂/τ), e₁ = exp(−2/τ) (Bergsma et al. 2025,
-    Eq. 10-16). It falls with t̂ only where κ > 1: without initial bias noise makes it rise.
-
-    Parameters
-    ----------
-    progress : array-like
-        Share of the run, in [0, 1].
-    tau : float
-        AdamW timescale as a share of the run.
-    kappa : float
-        2τ·E[θ(0)²]/σ², initial bias against noise.
-    """
-    _positive(tau=tau)
-    e = np.exp(-2 * np.asarray(progress, np.float64) / tau)
-    end = np.exp(-2 / tau)
-    return np.asarray((1 - e + kappa * e) / (1 - end + kappa * end))
-
-
 def _checked_terms(terms: Sequence[Term]) -> Sequence[Term]:
     if not terms or any(a <= 0 for a, _, _ in terms):
         msg = f"terms must be one or more (a, mu, nu) with a > 0, found {terms!r}."
