@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from workbench.curves import record_progress
 from workbench.errors import DataError
-from workbench.recipes import SCHEDULES, schedule_factors
-from workbench.schema import row_bounds, run_names
+from workbench.recipes import schedule_from_coordinates
+from workbench.schema import coordinate_names, row_bounds, run_names
 
 Floats = NDArray[np.float64]
 _COVERED = (0.1, 0.9)
@@ -21,7 +21,7 @@ def learning_rate_factors(runs: xr.Dataset, *, points: int) -> xr.DataArray:
     """Return the learning rate over its peak on the grid k/points, k = 1..points.
 
     The recorded learning rate is taken where it covers the run from 10 % to 90 % of the plan;
-    else, and for a run that is cut off, the named schedule with its warm-up and decay fractions.
+    else, and for a run that is cut off, the schedule that its coordinates describe.
 
     Parameters
     ----------
@@ -65,28 +65,12 @@ def _from_records(position: Floats, rates: Floats, grid: Floats) -> Floats | Non
 
 
 def _from_name(runs: xr.Dataset, i: int, points: int) -> Floats:
-    name = str(runs["schedule"].to_numpy()[i]) if "schedule" in runs else ""
-    if name not in SCHEDULES:
+    coords = {name: runs[name].to_numpy()[i] for name in coordinate_names(runs)}
+    try:
+        return schedule_from_coordinates(coords).factors(points)
+    except DataError as error:
         msg = (
-            f"The learning rate of run {run_names(runs)[i]!r} is not recorded over the whole run "
-            f"and its schedule {name!r} is none of {', '.join(SCHEDULES)}. Import it with "
-            "--set schedule=NAME, or log learning_rate."
+            f"The learning rate of run {run_names(runs)[i]!r} is not recorded over the whole run, "
+            f"and nothing stands in for it: {error}"
         )
-        raise DataError(msg)
-    warmup = _share(runs, "warmup_fraction", i)
-    if np.isnan(warmup):
-        warmup = _share(runs, "warmup_steps", i) / _share(runs, "total_steps", i)
-    warmup = float(np.nan_to_num(warmup))
-    decay = _share(runs, "decay_fraction", i)
-    usual = np.isnan(decay) or decay <= 0 or name == "constant"
-    return schedule_factors(
-        name,
-        total_steps=points,
-        warmup_fraction=warmup,
-        decay_fraction=None if usual else min(decay, 1 - warmup),
-        final_lr_fraction=float(np.nan_to_num(_share(runs, "final_lr_fraction", i))),
-    )
-
-
-def _share(runs: xr.Dataset, name: str, i: int) -> float:
-    return float(runs[name].to_numpy()[i]) if name in runs else np.nan
+        raise DataError(msg) from error
