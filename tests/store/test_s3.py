@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import traceback
 from dataclasses import replace
 from datetime import timedelta
@@ -320,3 +322,23 @@ def test_without_icechunk_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "icechunk", None)
     with pytest.raises(DataError, match=r"collapse-workbench\[s3\]"):
         S3Tier(parse_place("s3://bucket/p")).open(1, "SNAPSHOT")
+
+
+def test_a_place_that_cannot_be_reached_is_one_sentence_and_no_log_of_a_library(tmp_path):
+    pytest.importorskip("icechunk", reason="curves on S3 need it")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "ICECHUNK"))}
+    code = (
+        "import sys; from workbench.store import open_store\nopen_store(sys.argv[1], create=True, "
+    )
+    code += "curves='s3://bucket/p?endpoint=http://127.0.0.1:1')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "s")],
+        env=environment | {"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "could not be made in s3://bucket/p" in done.stderr
+    assert "WARN" not in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "s").exists()

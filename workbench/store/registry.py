@@ -222,7 +222,8 @@ class Registry(ABC):
             yield
         except DBAPIError as error:
             said = " ".join(self._hidden(str(error.orig)).split()).removesuffix(".")
-            msg = f"The registry {self.where} cannot be used: {said}. {self._why(error)}"
+            end = "" if said.endswith(("?", "!")) else "."
+            msg = f"The registry {self.where} cannot be used: {said}{end} {self._why(error)}"
             raise DataError(msg) from error
 
     def _hidden(self, text: str) -> str:

@@ -318,4 +318,6 @@ def _icechunk() -> ModuleType:
     except ImportError:
         msg = "Curves on S3 need Icechunk. Install it with: pip install 'collapse-workbench[s3]'"
         raise DataError(msg) from None
+    if "ICECHUNK_LOG" not in os.environ:  # what fails is said once, by our own error
+        icechunk.set_logs_filter("off")
     return icechunk
