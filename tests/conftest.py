@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
@@ -50,22 +51,31 @@ def postgres():
         server.remove()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def new_address(request, tmp_path):
-    """Return a maker of addresses of stores that do not exist yet, one kind after the other."""
-    if request.param == "sqlite":
-        yield lambda name="runs": str(tmp_path / name)
-        return
-    server = request.getfixturevalue("postgres")
+@pytest.fixture
+def addresses_on_server(request):
+    """Return what makes a maker of addresses of new stores on PostgreSQL, with curves elsewhere."""
     made = []
 
-    def make(name="runs"):
-        made.append(server.make_database())
-        return f"{server.url(made[-1])}?curves={tmp_path / name}"
+    def maker(curves):
+        server = request.getfixturevalue("postgres")
 
-    yield make
-    for database in made:
+        def make(name="runs"):
+            made.append((server, server.make_database()))
+            return f"{server.url(made[-1][1])}?{urlencode({'curves': curves(name)})}"
+
+        return make
+
+    yield maker
+    for server, database in made:
         server.drop_database(database)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def new_address(request, tmp_path, addresses_on_server):
+    """Return a maker of addresses of stores that do not exist yet, one kind after the other."""
+    if request.param == "sqlite":
+        return lambda name="runs": str(tmp_path / name)
+    return addresses_on_server(lambda name: tmp_path / name)
 
 
 @pytest.fixture(scope="session")

@@ -92,28 +92,13 @@ def object_store(start_object_store):
     return start_object_store()
 
 
-def make_addresses(request, tmp_path, curves):
-    """Yield a maker of addresses of stores to be made, as the fixture's parameter says."""
-    if request.param == "local":
-        yield lambda name="runs": str(tmp_path / name)
-        return
-    server = request.getfixturevalue("postgres")
-    made = []
-
-    def make(name="runs"):
-        made.append(server.make_database())
-        return f"{server.url(made[-1])}?{urlencode({'curves': curves(name)})}"
-
-    yield make
-    for database in made:
-        server.drop_database(database)
-
-
 @pytest.fixture(params=["local", pytest.param("team", marks=pytest.mark.s3)])
-def new_address(request, tmp_path):
+def new_address(request, tmp_path, addresses_on_server):
     """Return a maker of addresses: all in a folder, or PostgreSQL with the curves on S3."""
-    place = None if request.param == "local" else request.getfixturevalue("object_store").place
-    yield from make_addresses(request, tmp_path, lambda _name: place())
+    if request.param == "local":
+        return lambda name="runs": str(tmp_path / name)
+    objects = request.getfixturevalue("object_store")
+    return addresses_on_server(lambda _name: objects.place())
 
 
 @pytest.fixture
@@ -124,9 +109,11 @@ def store(new_address):
 
 
 @pytest.fixture(params=["local", "postgres"])
-def folder_address(request, tmp_path):
+def folder_address(request, tmp_path, addresses_on_server):
     """Return a maker of addresses: either kind of registry, with the curves in a folder."""
-    yield from make_addresses(request, tmp_path, lambda name: tmp_path / f"curves-of-{name}")
+    if request.param == "local":
+        return lambda name="runs": str(tmp_path / name)
+    return addresses_on_server(lambda name: tmp_path / f"curves-of-{name}")
 
 
 @pytest.fixture
