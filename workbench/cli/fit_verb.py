@@ -20,6 +20,7 @@ from workbench.errors import ArgumentError
 from workbench.forecast import fit_surrogate
 from workbench.io.end_table import read_end_table
 from workbench.laws import (
+    FittedLaw,
     fit_chinchilla,
     fit_frontier,
     fit_isoflop,
@@ -85,43 +86,22 @@ def _power(request: Request) -> Answer:
     return Answer(fit_power_law(*means), method)
 
 
-def _chinchilla(request: Request) -> Answer:
-    ends = end_points(request.runs, loss=request.loss)
-    fit = fit_chinchilla(
-        known_column(ends, "model_size"),
-        known_column(ends, "tokens_total"),
-        ends["loss"].to_numpy(),
-        outliers=request.outliers,
-    )
-    return Answer(fit, f"{ends.attrs['loss']} at the end of {ends.sizes['run']} runs")
+def _through_ends(fit: Callable[..., FittedLaw], by: str) -> Callable[[Request], Answer]:
+    """Make the fit of a law of model size and `by` to the end points of runs."""
+
+    def answer(request: Request) -> Answer:
+        ends = end_points(request.runs, loss=request.loss)
+        controls = known_column(ends, "model_size"), known_column(ends, by)
+        found = fit(*controls, ends["loss"].to_numpy(), outliers=request.outliers)
+        return Answer(found, f"{ends.attrs['loss']} at the end of {ends.sizes['run']} runs")
+
+    return answer
 
 
 def _frontier(request: Request) -> Answer:
     fit = fit_frontier(request.runs, loss=request.loss)
     count = request.runs.sizes["run"]
     return Answer(fit, f"envelope of {count} curves of {len(fit.sizes)} sizes")
-
-
-def _isoflop(request: Request) -> Answer:
-    ends = end_points(request.runs, loss=request.loss)
-    fit = fit_isoflop(
-        known_column(ends, "model_size"),
-        known_column(ends, "tokens_total"),
-        ends["loss"].to_numpy(),
-        outliers=request.outliers,
-    )
-    return Answer(fit, f"{ends.attrs['loss']} of {fit.n_points} slices of equal compute")
-
-
-def _overtraining(request: Request) -> Answer:
-    ends = end_points(request.runs, loss=request.loss)
-    fit = fit_overtraining(
-        known_column(ends, "model_size"),
-        known_column(ends, "tpp"),
-        ends["loss"].to_numpy(),
-        outliers=request.outliers,
-    )
-    return Answer(fit, f"{ends.attrs['loss']} at the end of {ends.sizes['run']} runs")
 
 
 def _sum(request: Request) -> Answer:
@@ -167,10 +147,19 @@ def _surrogate(request: Request) -> Answer:
 
 LAWS: dict[str, Law] = {
     "power": Law("L = L0 + a·C^(−b) through the end points of a ladder", _power),
-    "chinchilla": Law("L = E + A·N^(−α) + B·D^(−β) through all end points", _chinchilla),
+    "chinchilla": Law(
+        "L = E + A·N^(−α) + B·D^(−β) through all end points",
+        _through_ends(fit_chinchilla, "tokens_total"),
+    ),
     "frontier": Law("compute at which each size is the best, from long runs", _frontier),
-    "isoflop": Law("best size at each compute by parabolas, with their bias", _isoflop),
-    "overtraining": Law("L = E + (a·M^η + b·M^(−η))·C^(−η), M tokens a parameter", _overtraining),
+    "isoflop": Law(
+        "best size at each compute by parabolas, with their bias",
+        _through_ends(fit_isoflop, "tokens_total"),
+    ),
+    "overtraining": Law(
+        "L = E + (a·M^η + b·M^(−η))·C^(−η), M tokens a parameter",
+        _through_ends(fit_overtraining, "tpp"),
+    ),
     "sum": Law("L = L0 + A·t^(−μ) + B·p^(−ν) through whole constant-rate curves", _sum),
     "optimum": Law("best learning rate, batch and τ against N, D, from grids", _optimum),
     "surrogate": Law("shape of normalised curves by τ, TPP and schedule", _surrogate),
