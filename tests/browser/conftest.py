@@ -44,6 +44,16 @@ READ = """() => {
 }"""
 
 
+PLACE = """(point) => {
+  const plot = Bokeh.documents.find((d) => d.get_model_by_name("curves"))
+    .get_model_by_name("curves");
+  const view = Bokeh.index.find_one(plot), { left, top } = view.el.getBoundingClientRect();
+  const { xs, ys } = plot.renderers.find((r) => r.glyph.type === "MultiLine").data_source.data;
+  return [left + view.frame.x_scale.compute(xs[0][point]),
+    top + view.frame.y_scale.compute(ys[0][point])];
+}"""
+
+
 # A scrolled part hides what leaves it, so every element is asked, through all shadow roots;
 # a canvas clips its own glyphs.
 OVERFLOW = """() => {
@@ -124,9 +134,10 @@ class Visit:
                 ? Bokeh.documents.map((d) => d.roots().length).join() : "";
               const doc = window.Bokeh?.documents.find((d) => d.get_model_by_name("curves"));
               if (!doc) return true;
-              const data = doc.get_model_by_name("curves").renderers.map((r) =>
+              const curves = doc.get_model_by_name("curves"), { start, end } = curves.y_range;
+              const data = curves.renderers.map((r) =>
                 JSON.stringify(Object.values(r.data_source.data).map((c) => c.length)));
-              const now = JSON.stringify([text, data, window.__frames]);
+              const now = JSON.stringify([text, data, start, end, curves.left[0].axis_label]);
               if (window.__before !== now) { window.__before = now; window.__since = Date.now(); }
               return Date.now() - window.__since > 700;
             }""",
@@ -136,6 +147,18 @@ class Visit:
 
     def read(self):
         return self.page.evaluate(READ)
+
+    def wait_for_axis(self, label):
+        """Wait until the curves are drawn with this title of the vertical axis."""
+        self.page.wait_for_function(
+            "(label) => Bokeh.documents.find((d) => d.get_model_by_name('curves'))"
+            ".get_model_by_name('curves').left[0].axis_label === label",
+            arg=label,
+        )
+
+    def place_on_first_curve(self, point):
+        """Return where on the page the numbered point of the first curve is drawn."""
+        return self.page.evaluate(PLACE, point)
 
     def verdict(self):
         return self.page.locator(".verdict").first.inner_text()

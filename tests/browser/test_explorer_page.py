@@ -119,24 +119,12 @@ def test_keys_and_taps(visit, quickstart_url):
     keyboard.press("3")
     page.page.get_by_text("± seed noise").first.wait_for()
     keyboard.press("1")
-    page.page.get_by_text("Eval loss L").or_(page.page.locator(".verdict")).first.wait_for()
+    page.wait_for_axis("Eval loss L [nats/token]")
     keyboard.press("2")
-    page.page.get_by_text("range of seeds").first.wait_for()
+    page.wait_for_axis("Normalised loss ℓ = L / L at end")
 
-    shown = page.read()
-    box = page.page.locator("canvas").first.bounding_box()
-    target = page.page.evaluate(
-        """([y]) => {
-          const plot = Bokeh.documents.find((d) => d.get_model_by_name("curves"))
-            .get_model_by_name("curves");
-          const view = Bokeh.index.find_one_by_id?.(plot.id) ?? Object.values(Bokeh.index.roots
-            ?? {}).map((r) => r)[0];
-          const { start, end } = plot.y_range;
-          return (end - y) / (end - start) * plot.inner_height;
-        }""",
-        [shown["cells"]["ys"][0][127]],
-    )
-    page.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + target + 2)
+    middle = len(page.read()["cells"]["ys"][0]) // 2
+    page.page.mouse.click(*page.place_on_first_curve(middle))
     selected = page.page.locator(".tabulator-row.tabulator-selected")
     selected.first.wait_for()
     assert selected.count() == 1
