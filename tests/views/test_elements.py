@@ -9,7 +9,7 @@ import pytest
 from workbench.collapse import collapse_report, residual
 from workbench.curves import on_progress
 from workbench.errors import DataError
-from workbench.views import elements, theme
+from workbench.views import element_style, elements, theme
 
 
 @pytest.fixture
@@ -56,14 +56,14 @@ def test_raw_curves_on_every_axis(runs, x):
 
 def test_a_size_keeps_its_colour_when_others_are_left_out(runs):
     curves = on_progress(runs)
-    span = elements.size_span(curves)
+    span = element_style.size_span(curves)
     sizes = np.unique(curves["model_size"].to_numpy())
-    whole = elements.size_colours(sizes, span=span)
-    assert elements.size_colours(sizes[1:3], span=span) == whole[1:3]
-    assert elements.size_colours(sizes[1:3]) != whole[1:3]
-    assert elements.size_span(curves * np.nan) == span
+    whole = element_style.size_colours(sizes, span=span)
+    assert element_style.size_colours(sizes[1:3], span=span) == whole[1:3]
+    assert element_style.size_colours(sizes[1:3]) != whole[1:3]
+    assert element_style.size_span(curves * np.nan) == span
     nowhere = curves.assign_coords(model_size=curves["model_size"] * np.nan)
-    assert elements.size_span(nowhere) is None
+    assert element_style.size_span(nowhere) is None
 
 
 @pytest.mark.parametrize("mode", theme.MODES)
@@ -71,7 +71,7 @@ def test_a_colour_and_a_legend_entry_per_size(runs, mode):
     overlay = elements.raw_curves(on_progress(runs), mode=mode)
     assert labels(overlay) == ["1M", "2M", "4M", "8M"]
     palette = theme.PALETTES[mode]["size"]
-    assert elements.size_colours(np.array([1.0, 10, 1e7]), mode=mode)[::2] == [
+    assert element_style.size_colours(np.array([1.0, 10, 1e7]), mode=mode)[::2] == [
         palette[0],
         palette[-1],
     ]

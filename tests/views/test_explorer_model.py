@@ -7,8 +7,9 @@ from workbench.collapse import collapse_report
 from workbench.errors import ArgumentError
 from workbench.schema import concat_runs, make_runs, take_runs
 from workbench.views.browser_columns import browser_columns, colour_choices, x_axes
-from workbench.views.explorer import no_runs
 from workbench.views.explorer_model import EVERYTHING, OWN, ExplorerModel
+from workbench.views.matched_groups import matched_groups
+from workbench.views.source import no_runs
 
 
 def renamed(runs, prefix, **coords):
@@ -38,7 +39,7 @@ def test_first_view_is_the_largest_matched_group(two_groups):
     model = ExplorerModel(two_groups)
     assert model.kept.sum() == 12
     assert model.tau == ["0.20"]
-    assert next(iter(model.groups())) == model.group
+    assert next(iter(matched_groups(model.table))) == model.group
 
 
 def test_report_is_the_librarys_on_the_selection(two_groups):

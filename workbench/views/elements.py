@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import holoviews as hv
 import holoviews.plotting.bokeh  # registers the only backend drawn with
 import numpy as np
@@ -17,22 +14,21 @@ from workbench.curves import XAxis, final_loss, is_complete, x_scale
 from workbench.errors import DataError
 from workbench.laws import PFLOP
 from workbench.views import theme
+from workbench.views.element_style import (
+    Floats,
+    Span,
+    Style,
+    axis_labels,
+    frame_style,
+    size_colours,
+    stroke,
+)
 from workbench.views.format import axis_unit, distinct_labels
 
 TRANSIENT = 0.04
 """The frame fits the curves from this progress on; the early transient may leave it."""
 LEGEND_ENTRIES = 8
 _BUDGET = 120_000
-_HEIGHT = 340
-_AXIS_NAMES = {
-    "progress": "Share of the planned run",
-    "tokens": "Tokens seen",
-    "compute": "Training compute",
-    "step": "Optimiser step",
-}
-Floats = NDArray[np.float64]
-Style = dict[str, Any]
-Span = tuple[float, float]
 
 
 def raw_curves(
@@ -59,7 +55,7 @@ def raw_curves(
     divisor, unit = axis_unit(x, float(position.max()))
     lines = _lines(curves, position / divisor, mode)
     name = "Held-out loss" if curves.name == "eval_loss" else "Training loss"
-    options = _labels(x, unit, f"{name} L [nats/token]") | _style(mode)
+    options = axis_labels(x, unit, f"{name} L [nats/token]") | frame_style(mode)
     if x != "progress":
         late = position[:, curves["progress"].to_numpy() >= TRANSIENT] / divisor
         options |= {"logx": True, "xlim": (float(late.min()), 1.2 * float(late.max()))}
@@ -86,7 +82,7 @@ def normalised_curves(
     divisor, unit = axis_unit(report.x, float(position.max()))
     label = "ℓ = L / L(1)" if report.offset.value == 0 else "ℓ = (L − offset) / (L(1) − offset)"
     return hv.Overlay(_lines(ell, position / divisor, mode, span)).opts(
-        ylim=_frame(ell), **_labels(report.x, unit, label), **_style(mode)
+        ylim=_frame(ell), **axis_labels(report.x, unit, label), **frame_style(mode)
     )
 
 
@@ -113,8 +109,8 @@ def residual_curves(
     return hv.Overlay(layers).opts(
         ylim=(-reach, reach),
         yformatter=NumeralTickFormatter(format="0.0%"),
-        **_labels("progress", "", "Residual ℓ / ⟨ℓ⟩ − 1"),
-        **_style(mode, legend_cols=3),
+        **axis_labels("progress", "", "Residual ℓ / ⟨ℓ⟩ − 1"),
+        **frame_style(mode, legend_cols=3),
     )
 
 
@@ -153,8 +149,8 @@ def deviation_panel(report: CollapseReport, *, mode: theme.Mode = "light") -> hv
         logy=True,
         ylim=(0.7 * float(np.nanmin(late[late > 0])), 1.5 * float(np.nanmax(late))),
         yformatter=NumeralTickFormatter(format="0.[000]%"),
-        **_labels("progress", "", "sd / mean"),
-        **_style(mode, height=240, legend_cols=1) | {"legend_position": "bottom_left"},
+        **axis_labels("progress", "", "sd / mean"),
+        **frame_style(mode, height=240, legend_cols=1) | {"legend_position": "bottom_left"},
     )
 
 
@@ -203,8 +199,8 @@ def power_law_fit(
     ).opts(
         logx=True,
         ylim=(low, float(final.max()) + 0.12 * spread),
-        **_labels("compute", unit, "Final loss [nats/token]"),
-        **_style(mode),
+        **axis_labels("compute", unit, "Final loss [nats/token]"),
+        **frame_style(mode),
     )
 
 
@@ -234,24 +230,6 @@ def thinned(curves: xr.DataArray) -> xr.DataArray:
     return curves.isel(progress=np.arange(points - 1, -1, -step)[::-1])
 
 
-def size_span(curves: xr.DataArray) -> Span | None:
-    """Return the smallest and largest model size of runs, None where no size is recorded."""
-    size = curves["model_size"].to_numpy()
-    return (float(np.nanmin(size)), float(np.nanmax(size))) if np.isfinite(size).any() else None
-
-
-def size_colours(
-    sizes: Floats, *, span: Span | None = None, mode: theme.Mode = "light"
-) -> list[str]:
-    """Return a colour per model size: position by its logarithm in the size palette."""
-    if not len(sizes):
-        return []
-    palette = theme.PALETTES[mode]["size"]
-    low, high = np.log(span or (sizes.min(), sizes.max()))
-    share = (np.log(sizes) - low) / (high - low) if high > low else np.ones_like(sizes)
-    return [palette[round(float(s) * (len(palette) - 1))] for s in share]
-
-
 def _lines(
     curves: xr.DataArray, position: Floats, mode: theme.Mode, span: Span | None = None
 ) -> list[hv.Element]:
@@ -261,13 +239,13 @@ def _lines(
     layers: list[hv.Element] = []
     unknown = np.flatnonzero(~np.isfinite(size))
     if len(unknown):
-        style = {"color": theme.TOKENS[mode]["muted"], **_stroke(0.0, n_run)}
+        style = {"color": theme.TOKENS[mode]["muted"], **stroke(0.0, n_run)}
         layers.append(_bundle(curves, position, unknown, "size not recorded", style))
     labels = distinct_labels("model_size", known)
     colours = size_colours(known, span=span, mode=mode)
     named = np.linspace(0, len(known) - 1, min(len(known), LEGEND_ENTRIES)).round()
     for i, (value, colour, label) in enumerate(zip(known, colours, labels, strict=True)):
-        style = {"color": colour, **_stroke(i / max(len(known) - 1, 1), n_run)}
+        style = {"color": colour, **stroke(i / max(len(known) - 1, 1), n_run)}
         layers.append(_bundle(curves, position, np.flatnonzero(size == value), label, style))
         if i in named:
             layers.append(_legend_entry(label, colour))
@@ -289,16 +267,6 @@ def _bundle(
 def _legend_entry(label: str, colour: str) -> hv.Curve:
     """HoloViews gives multi-lines no legend entry; an empty curve carries it."""
     return hv.Curve([(np.nan, np.nan)], "x", "y", label=label).opts(color=colour, line_width=3)
-
-
-def _stroke(rank: float, n_run: int) -> dict[str, float]:
-    """Line width and opacity: few nested stripes stay visible, many curves stay readable."""
-    if n_run <= 12:
-        return {"line_width": 3.4 - 2.0 * rank}
-    for most, width, alpha in ((60, 1.4, 0.9), (300, 1.0, 0.6)):
-        if n_run <= most:
-            return {"line_width": width, "alpha": alpha}
-    return {"line_width": 0.8, "alpha": 0.35}
 
 
 def _size_means(values: xr.DataArray) -> xr.DataArray:
@@ -329,67 +297,3 @@ def _frame(curves: xr.DataArray) -> tuple[float, float]:
     low, high = float(np.nanmin(late)), float(np.nanmax(late))
     margin = 0.04 * (high - low or abs(high) or 1.0)
     return low - margin, high + margin
-
-
-def _labels(x: XAxis, unit: str, ylabel: str) -> Style:
-    name = _AXIS_NAMES[x]
-    labels: Style = {"xlabel": f"{name} [{unit}]" if unit else name, "ylabel": ylabel}
-    if x == "progress":
-        labels |= {"xformatter": NumeralTickFormatter(format="0%"), "xlim": (0.0, 1.0)}
-    return labels
-
-
-def _style(mode: theme.Mode, *, height: int = _HEIGHT, legend_cols: int = 2) -> Style:
-    return {
-        "height": height,
-        "responsive": True,
-        "show_grid": True,
-        "show_legend": True,
-        "legend_limit": 1000,  # HoloViews drops the legend of an overlay with more layers
-        "title": "",
-        "legend_position": "top_right",
-        "legend_cols": legend_cols,
-        "active_tools": [],
-        "default_tools": ["box_zoom", "wheel_zoom", "pan", "reset", "save"],
-        "hooks": [_finish(mode)],
-    }
-
-
-def _finish(mode: theme.Mode) -> Callable[[Any, Any], None]:
-    tokens = theme.TOKENS[mode]
-
-    def finish(plot: Any, _element: Any) -> None:
-        figure = plot.state
-        figure.toolbar.update(autohide=True, logo=None)
-        figure.update(
-            outline_line_color=None,
-            background_fill_color=tokens["card"],
-            border_fill_color=tokens["card"],
-        )
-        figure.xgrid.grid_line_color = None
-        figure.ygrid.grid_line_color = tokens["line"]
-        for axis in figure.axis:
-            axis.update(
-                axis_line_color=None,
-                major_tick_line_color=None,
-                minor_tick_line_color=None,
-                major_label_text_color=tokens["muted"],
-                major_label_text_font_size="12px",
-                axis_label_text_color=tokens["ink"],
-                axis_label_text_font_size="13px",
-                axis_label_text_font_style="normal",
-            )
-        for legend in figure.legend:
-            legend.update(
-                border_line_color=None,
-                background_fill_color=tokens["card"],
-                background_fill_alpha=0.75,
-                label_text_color=tokens["ink"],
-                label_text_font_size="12px",
-                label_height=14,
-                label_width=44,
-                glyph_height=14,
-                spacing=2,
-            )
-
-    return finish

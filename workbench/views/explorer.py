@@ -6,34 +6,24 @@ One object: a page (``.servable()``), a notebook cell (the last expression) or a
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
 import xarray as xr
-from bokeh.models import ColumnDataSource
 from panel.io import hold
-from panel.util import edit_readonly
 
 from workbench.curves import POINTS
-from workbench.errors import ArgumentError, DataError, WorkbenchError
-from workbench.schema import conform, make_runs
+from workbench.errors import DataError, WorkbenchError
 from workbench.views import cards
-from workbench.views.browser_columns import (
-    browser_columns,
-    colour_choices,
-    colour_title,
-    script_theme,
-    x_axes,
-)
-from workbench.views.controls import FILTER_NAMES, LOSS_NAMES, Controls, html, wrapping_row
-from workbench.views.explorer_model import VIEWS, ExplorerModel
+from workbench.views.browser_feed import BrowserFeed
+from workbench.views.controls import FILTER_NAMES, Controls, html, wrapping_row
+from workbench.views.explorer_model import ExplorerModel
 from workbench.views.figures import build_canvas
 from workbench.views.normalisation_card import NormalisationCard
-from workbench.views.offset_track import SNAP
-from workbench.views.run_table import FILTERS
+from workbench.views.shell import shell
+from workbench.views.source import RunStore, opened
 from workbench.views.table_card import build_table, show_run, table_frame
 from workbench.views.theme import CARD_CSS, TEXT_CSS, THEME_CONFIG, css_variables
 
@@ -50,24 +40,6 @@ _SYNCED = {
 }
 _REST_MILLISECONDS = 300
 _BY_CONSTRUCTION = "Towards the end"
-
-
-class RunStore(Protocol):
-    """What the Explorer needs of a store."""
-
-    def runs(self) -> xr.Dataset:
-        """Return all runs, consolidated and live, Dataset (run, obs)."""
-
-    def revision(self) -> object:
-        """Return something that differs whenever the runs differ."""
-
-
-def no_runs() -> xr.Dataset:
-    """Return a dataset of runs that holds none."""
-    names = ("model_size", "tau", "tpp", "seed", "tokens_total", "total_steps", "compute_total")
-    coords: dict[str, list[Any]] = {name: [] for name in ("run_id", "family", "status", "schedule")}
-    coords |= {name: [] for name in names}
-    return make_runs(coords, {"step": [], "train_loss": []}, row_size=[])
 
 
 class Explorer(pn.viewable.Viewer):
@@ -105,7 +77,7 @@ class Explorer(pn.viewable.Viewer):
         standalone: bool = False,
     ) -> None:
         super().__init__()
-        self._store, runs, self._title = _opened(source)
+        self._store, runs, self._title = opened(source)
         self._title = name or self._title
         self._refresh = refresh
         self._dark = _dark()
@@ -122,27 +94,13 @@ class Explorer(pn.viewable.Viewer):
     # -- building -----------------------------------------------------------------------------
 
     def _build_sources(self, *, standalone: bool) -> None:
-        self._sent = self.model.table
-        self._runs = ColumnDataSource(self._columns())
-        self._state = ColumnDataSource(self.controls.state_columns())
-        self._allowed = ColumnDataSource(dict(self.controls.allowed_columns()))
-        self._scene = ColumnDataSource({"json": [self._scene_json()]})
-        self._settled = ColumnDataSource({"json": [self._settled_json("")]})
-        self.canvas = build_canvas(
-            {
-                "runs": self._runs,
-                "state": self._state,
-                "allowed": self._allowed,
-                "scene": self._scene,
-                "settled": self._settled,
-            },
-            standalone=standalone,
-        )
+        self._feed = BrowserFeed(self.model, self.controls)
+        self.canvas = build_canvas(self._feed.sources(), standalone=standalone)
         self.controls.link(
             self.canvas.engine,
-            state=self._state,
-            allowed=self._allowed,
-            settled=self._settled,
+            state=self._feed.state,
+            allowed=self._feed.allowed,
+            settled=self._feed.settled,
             commands=self.canvas.sources["commands"],
         )
 
@@ -197,46 +155,7 @@ class Explorer(pn.viewable.Viewer):
         self.undo.on_click(lambda _: model.undo_filter())
         self.everything.on_click(lambda _: model.show_all())
 
-    # -- what the browser gets ----------------------------------------------------------------
-
-    def _columns(self) -> dict[str, Any]:
-        return browser_columns(self.model.table, colour_choices(self.model.table))
-
-    def _settled_json(self, caveat: str) -> str:
-        """Return what follows the selection: the offset track and the caveat."""
-        model, track = self.model, self.model.track
-        content = {
-            "track": {
-                "lowest": track.lowest,
-                "stretch": track.stretch,
-                "snap": SNAP,
-                "fitted": track.fitted,
-                "value": None if track.estimate is None else track.estimate.value,
-                "identified": track.identified,
-            },
-            "caveat": {"text": caveat, "position": model.position, "smoothing": model.smoothing},
-        }
-        return json.dumps(content)
-
-    def _scene_json(self) -> str:
-        """Return what follows the data: filters, colours, labels."""
-        model = self.model
-        colours = colour_choices(model.table)
-        content = {
-            "filters": list(FILTERS),
-            "views": list(VIEWS),
-            "theme": script_theme(model.table, colours),
-            "colourings": {name: {"title": colour_title(name)} for name in colours},
-            "axes": x_axes(model.table),
-            "values": {
-                "x": dict(self.controls.x.options),
-                "colour": dict(self.controls.colour.options),
-            },
-            "loss": model.loss,
-            "loss_label": LOSS_NAMES[model.loss],
-            "logged": int(model.table.runs.sizes["obs"]),
-        }
-        return json.dumps(content)
+    # -- showing ------------------------------------------------------------------------------
 
     def _show_everything(self) -> None:
         """Bring header, states, numbers and table in line with the model."""
@@ -284,23 +203,16 @@ class Explorer(pn.viewable.Viewer):
             self.table.value = table_frame(model.table, model.kept, residuals)
             show_run(self.table, model.chosen[0] if model.chosen else None)
         self.normalisations.show(model.normalisations(), dark=self._dark)
-        text = self._settled_json(caveat)
-        if self._settled.data["json"] != [text]:
-            self._settled.data = {"json": [text]}
+        self._feed.send_settled(caveat)
 
     # -- reactions ----------------------------------------------------------------------------
 
     def _settle(self, *_: Any) -> None:
         """Send what changed as one message, so that the script never sees half of it."""
         with hold(pn.state.curdoc, policy="collect"):
-            if self._sent is not self.model.table:
-                self._sent = self.model.table
-                self._runs.data = self._columns()
-                self._scene.data = {"json": [self._scene_json()]}
+            self._feed.send_table()
             self.controls.refresh()
-            allowed = self.controls.allowed_columns()
-            if self._allowed.data != allowed:
-                self._allowed.data = dict(allowed)
+            self._feed.send_allowed()
             self._show_everything()
 
     def _moved(self, *_: Any) -> None:
@@ -376,33 +288,19 @@ class Explorer(pn.viewable.Viewer):
     def page(self) -> pmui.Page:
         """Return the whole page: header, drawer of controls, cards."""
         self._watch_store()
-        page = pmui.Page(
-            title="Collapse",
-            busy_indicator=None,
-            sidebar_width=300,
-            sidebar_resizable=False,
-            theme_config=THEME_CONFIG,
-            sidebar=[self.controls.panel()],
-            header=[self.header],
-            main=[self.main],
-            sx=_PAGE_SX,
-        )
-        # The busy flag travels with every message, several times the size of a slider move.
-        with edit_readonly(page):
-            page.busy = False
-        page.jslink(
-            self._state,
-            code={"dark_theme": _THEME_LINK},
-            args={"engine": self.canvas.engine},
+        page = shell(
+            header=self.header,
+            sidebar=self.controls.panel(),
+            main=self.main,
+            state=self._feed.state,
+            engine=self.canvas.engine,
         )
         page.param.watch(self._theme_changed, ["dark_theme"])
         self._dark = bool(page.dark_theme)
         if pn.state.location is not None:
             pn.state.location.sync(self.model, _SYNCED)
         # The address may have changed the model: the page starts from what it is now.
-        dark = {"dark": [self._dark]}
-        self._state.data = dict(self.controls.state_columns() | dark)
-        self._allowed.data = dict(self.controls.allowed_columns())
+        self._feed.send_state(dark=self._dark)
         self.controls.place_twin()
         return page
 
@@ -421,26 +319,6 @@ _TABLE_TITLE = (
     '<div class="row"><b>Runs, worst residual first</b><span class="small">loss in nats/token; '
     "residual: largest distance to the mean curve beyond 20 % of training</span></div>"
 )
-_THEME_LINK = """
-const page = source.data && source.data.dark_theme !== undefined ? source.data : source;
-target.data.dark = [page.dark_theme];
-engine.execute(target);
-"""
-_PAGE_SX: dict[str, Any] = {
-    "&.mui-light": css_variables("light"),
-    "&.mui-dark": css_variables("dark"),
-    "& .header": {
-        "background": "var(--wb-card)",
-        "color": "var(--wb-ink)",
-        "boxShadow": "none",
-        "borderBottom": "1px solid var(--wb-line)",
-    },
-    "& .header *": {"color": "inherit"},
-    "& .header .title": {"fontSize": "18px", "fontWeight": 700, "color": "var(--wb-ink)"},
-    "& .MuiDrawer-paper": {"background": "var(--wb-card)"},
-    "& .main-content, & main": {"background": "var(--wb-bg)"},
-    "background": "var(--wb-bg)",
-}
 
 
 def _card(*items: Any) -> pn.Column:
@@ -457,23 +335,3 @@ def _in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _opened(
-    source: str | Path | xr.Dataset | RunStore,
-) -> tuple[RunStore | None, xr.Dataset, str]:
-    """Return the store (None for a dataset), its runs and a name."""
-    if isinstance(source, xr.Dataset):
-        return None, conform(source) if source.sizes.get("run", 1) else source, "runs"
-    if isinstance(source, str | Path):
-        from workbench.store import open_store
-
-        store = open_store(source)
-        return store, store.runs(), store.name
-    if hasattr(source, "runs") and hasattr(source, "revision"):
-        return source, source.runs(), str(getattr(source, "name", "store"))
-    msg = (
-        f"Explorer shows a store or a dataset of runs, found {type(source).__name__}. "
-        "Give a store's path, or runs from workbench.open(...)['runs'].to_dataset()."
-    )
-    raise ArgumentError(msg)

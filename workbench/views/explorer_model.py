@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
-from urllib.parse import quote, unquote
 
 import numpy as np
 import param
@@ -20,28 +19,23 @@ from workbench.collapse import (
     WINDOW_START,
     CollapseReport,
     Normalisation,
-    OffsetEstimate,
     collapse_report,
-    control_labels,
-    fit_offset,
     residual,
     two_normalisations,
 )
-from workbench.collapse.compared import LATEST_START
-from workbench.collapse.kernels import excess_spread
-from workbench.curves import POINTS, XAxis, final_loss, is_complete, normalize_by, smooth, x_scale
-from workbench.errors import ArgumentError, DataError
+from workbench.curves import POINTS, XAxis, is_complete, smooth, x_scale
+from workbench.errors import ArgumentError
 from workbench.schema import OPEN_STATUSES, LossName, take_runs
 from workbench.views.browser_columns import colour_choices, x_axes
-from workbench.views.offset_track import OffsetTrack, offset_track
-from workbench.views.run_table import FILTERS, RunTable, losses_of, run_table
+from workbench.views.first_offset import first_offset, fitted_track
+from workbench.views.matched_groups import matched_groups
+from workbench.views.run_table import FILTERS, losses_of, run_table
+from workbench.views.selection import carry_over, read_selection, write_selection
 
 View = Literal["Raw", "Normalised", "Residual"]
 VIEWS: tuple[View, ...] = ("Raw", "Normalised", "Residual")
 EVERYTHING, OWN = "All runs", "Own selection"
 LARGEST_SMOOTHING = 0.1
-_CLEARLY = 0.5
-"""Share of the relative spread without offset that the fitted offset must reach to come first."""
 
 
 class ExplorerModel(param.Parameterized):
@@ -84,14 +78,13 @@ class ExplorerModel(param.Parameterized):
         self._touched = False
         self._widths: dict[str, float] = {}
         self.all_runs = runs
-        self.fit_problem = ""
         self._choose_loss(runs)
         self.table = run_table(runs, loss=self.loss, points=points)
         self._offer_choices()
         self.group = self._default_group()
         self._apply_group()
-        self.track = self._new_track()
-        self.offset = self._default_offset()
+        self.track, self.fit_problem = fitted_track(self.curves())
+        self.offset = first_offset(self.track, self.curves())
         self._place_offset()
         for names, react in (
             (list(FILTERS), self._filters_changed),
@@ -136,46 +129,6 @@ class ExplorerModel(param.Parameterized):
         """Drop every filter."""
         self.group = EVERYTHING
         self._group_changed()
-
-    def groups(self) -> dict[str, NDArray[np.int64]]:
-        """Return the matched groups, most sizes and most runs first: label to rows."""
-        if not self.table.n_runs:
-            return {}
-        recipes = self._recipes()
-        several = len(set(recipes)) > 1
-        labels = [
-            f"{recipe}: {label}" if several else label
-            for recipe, label in zip(recipes, control_labels(self.table.curves), strict=True)
-        ]
-        sizes = self.table.labels["model_size"]
-        done = self._comparable()
-        rows = {text: np.flatnonzero(np.array(labels) == text) for text in dict.fromkeys(labels)}
-
-        def weight(text: str) -> tuple[int, int, int]:
-            finished = rows[text][done[rows[text]]]
-            return (len(set(sizes[finished])), len(finished), len(rows[text]))
-
-        return {text: rows[text] for text in sorted(rows, key=weight, reverse=True)}
-
-    def _recipes(self) -> list[str]:
-        """Name what each run was trained on: task and data where recorded, else its family.
-
-        Families trained on the same thing with the same controls belong in one view: a family
-        that is growing joins the finished one it repeats.
-        """
-        curves = self.table.curves
-        parts = [
-            curves[n].to_numpy().astype(str) for n in ("task", "dataset") if n in curves.coords
-        ]
-        families = self.table.labels["family"]
-        joined = [" ".join(filter(None, row)) for row in zip(*parts, strict=True)]
-        return [r or str(f) for r, f in zip(joined or [""] * len(families), families, strict=True)]
-
-    def _comparable(self) -> NDArray[np.bool_]:
-        """Return which runs are finished and were logged from early on, shape (run,)."""
-        curves = self.table.curves
-        first = curves["progress"].to_numpy()[curves.notnull().to_numpy().argmax(axis=1)]
-        return np.asarray(is_complete(curves).to_numpy() & (first <= LATEST_START))
 
     # -- numbers ------------------------------------------------------------------------------
 
@@ -244,7 +197,7 @@ class ExplorerModel(param.Parameterized):
         with self.silently():
             self._offer_choices()
             if self._touched and before.n_runs:
-                self._carry_over(before)
+                self.param.update(**carry_over(self.only, before, self.table))
             else:
                 self.group = self._default_group()
                 self._apply_group()
@@ -276,7 +229,7 @@ class ExplorerModel(param.Parameterized):
     def _offer_choices(self) -> None:
         self.param.x.objects = list(x_axes(self.table))
         self.param.colour_by.objects = list(colour_choices(self.table))
-        self.param.group.objects = [*self.groups(), EVERYTHING, OWN]
+        self.param.group.objects = [*matched_groups(self.table), EVERYTHING, OWN]
         for name in ("x", "colour_by", "group"):
             if getattr(self, name) not in self.param[name].objects:
                 setattr(self, name, self.param[name].default)
@@ -286,7 +239,7 @@ class ExplorerModel(param.Parameterized):
 
     def _apply_group(self) -> None:
         """Allow exactly the labels that occur in the group; sizes and seeds stay whole."""
-        rows = self.groups().get(self.group)
+        rows = matched_groups(self.table).get(self.group)
         values = {}
         for name in FILTERS:
             choices = self.table.choices[name]
@@ -296,24 +249,6 @@ class ExplorerModel(param.Parameterized):
         with self.silently():
             self.param.update(**values)
 
-    def _carry_over(self, before: RunTable) -> None:
-        """Keep the user's selection: labels may be written differently, their runs are the same."""
-        names = {str(n): i for i, n in enumerate(before.curves["run_id"].to_numpy())}
-        values: dict[str, list[str]] = {}
-        for name in FILTERS:
-            allowed = set(getattr(self, name))
-            everything = allowed >= set(before.choices[name])
-            wanted = set()
-            for run_id, label in zip(
-                self.table.curves["run_id"].to_numpy(), self.table.labels[name], strict=True
-            ):
-                row = names.get(str(run_id))
-                if row is not None and before.labels[name][row] in allowed:
-                    wanted.add(label)
-            choices = self.table.choices[name]
-            values[name] = [c for c in choices if everything or c in wanted]
-        self.param.update(**values)
-
     def _filters_changed(self, *events: Any) -> None:
         if self._quiet:
             return
@@ -321,36 +256,19 @@ class ExplorerModel(param.Parameterized):
         self._undo = (str(events[-1].name), list(events[-1].old))
         with self.silently():
             self.group = OWN
-            self.selection = self._selection_text()
+            self.selection = write_selection(self.only, self.table)
         self._settle()
-
-    def _selection_text(self) -> str:
-        """Write the filters that leave something out: ``tau~0.05|0.10;seed~0``, ``~`` for none."""
-        partial = [
-            f"{name}~{'|'.join(quote(text, safe=' ') for text in getattr(self, name))}"
-            for name in FILTERS
-            if set(getattr(self, name)) != set(self.table.choices[name])
-        ]
-        return ";".join(partial) or "~"
 
     def _selection_changed(self, event: Any) -> None:
         """Take filters from the address of the page; labels that do not exist are dropped."""
         if self._quiet or not event.new:
             return
-        parts = [part.partition("~") for part in event.new.split(";")]
-        partial = {name: set(map(unquote, labels.split("|"))) for name, _, labels in parts if name}
-        if any(not tilde for _, tilde, _ in parts) or not set(partial) <= set(FILTERS):
+        try:
+            values = read_selection(event.new, self.table)
+        except ArgumentError:
             with self.silently():
                 self.selection = event.old
-            msg = (
-                f"selection must read NAME~LABEL|LABEL;NAME~LABEL with names among "
-                f"{', '.join(FILTERS)}, found {event.new!r}."
-            )
-            raise ArgumentError(msg)
-        values = {
-            name: [c for c in self.table.choices[name] if c in partial.get(name, {c})]
-            for name in FILTERS
-        }
+            raise
         self._touched = True
         with self.silently():
             self.group = OWN
@@ -365,7 +283,7 @@ class ExplorerModel(param.Parameterized):
         self._apply_group()
         with self.silently():
             default = self.group == self._default_group()
-            self.selection = "" if default else self._selection_text()
+            self.selection = "" if default else write_selection(self.only, self.table)
         self._settle()
 
     def _loss_changed(self, *events: Any) -> None:
@@ -388,40 +306,9 @@ class ExplorerModel(param.Parameterized):
     def _settle(self, *_: Any) -> None:
         if self._quiet:
             return
-        self.track = self._new_track()
+        self.track, self.fit_problem = fitted_track(self.curves())
         self._place_offset()
         self.settled += 1
-
-    def _new_track(self) -> OffsetTrack:
-        curves = self.curves()
-        done = np.flatnonzero(is_complete(curves)) if curves.sizes["run"] else np.empty(0, int)
-        estimate: OffsetEstimate | None = None
-        self.fit_problem = "No run has finished, so there is no end point to fit L₀ to."
-        if not len(done):
-            finite = curves.to_numpy()[np.isfinite(curves.to_numpy())]
-            return offset_track(float(finite.min()) if len(finite) else 1.0, None)
-        try:
-            estimate, self.fit_problem = fit_offset(curves), ""
-        except (DataError, ArgumentError) as error:
-            self.fit_problem = str(error)
-        return offset_track(float(final_loss(curves.isel(run=done)).min()), estimate)
-
-    def _default_offset(self) -> Literal["fit", "zero"]:
-        """Start at the fitted L0 where it is pinned down and brings the curves together."""
-        estimate = self.track.estimate
-        if estimate is None or not self.track.identified:
-            return "zero"
-        curves = self.curves()
-        curves = curves.isel(run=np.flatnonzero(is_complete(curves)))
-        late = curves["progress"].to_numpy() >= WINDOW_START
-
-        def apart(offset: float) -> float:
-            return excess_spread(normalize_by(curves, offset=offset).to_numpy()[:, late])
-
-        try:
-            return "fit" if apart(estimate.value) < _CLEARLY * apart(0.0) else "zero"
-        except DataError:  # a run ends below the fitted L0
-            return "zero"
 
     def _place_offset(self) -> None:
         """Put the handle where the offset, as the user gave it, now lies on the track."""

@@ -34,7 +34,7 @@ from workbench.reports.companions import companions, known_floor
 from workbench.reports.figures import show
 from workbench.schema import LossName, select_runs
 from workbench.store import open_store
-from workbench.views import elements
+from workbench.views import element_style, elements
 
 # papermill reads annotations of one word only.
 MaybeLoss = LossName | None
@@ -92,7 +92,7 @@ show(tables.answers_table(report))
 raw_axis: XAxis = x
 if x == "progress" and bool(curves["compute_total"].notnull().all()):
     raw_axis = "compute"
-span = elements.size_span(curves)
+span = element_style.size_span(curves)
 early = "The first 4 % of training may leave the frame."
 show(
     figures.figure(
