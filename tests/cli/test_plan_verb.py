@@ -7,7 +7,7 @@ import json
 import pytest
 
 from workbench.cli import run
-from workbench.cli.plan_verb import parse_count
+from workbench.recipes import parse_count
 
 KEYS = (
     "tau tokens_total batch_size total_steps peak_lr weight_decay warmup_steps flops "
@@ -131,4 +131,4 @@ def test_bad_arguments_exit_2(call, tokens, message):
     [("1e9", 1e9), ("300M", 3e8), ("1.8b", 1.8e9), ("2 T", 2e12), ("64k", 64e3), ("7", 7.0)],
 )
 def test_counts(text, value):
-    assert parse_count(text, "--model-size") == value
+    assert parse_count(text, name="--model-size") == value

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import numpy as np
 from cyclopts import Parameter
 
 from workbench.cli.app import app, emit
 from workbench.cli.options import AsJson, Selection
-from workbench.curves import final_loss, is_complete, on_progress
-from workbench.errors import ArgumentError, DataError
-from workbench.laws import PFLOP
-from workbench.laws.extrapolation import Extrapolation, extrapolate_power_law
+from workbench.errors import ArgumentError
+from workbench.forecast.planned import predict_planned
 from workbench.recipes import (
     FlopCount,
     Overrides,
@@ -23,16 +19,12 @@ from workbench.recipes import (
     RecipeName,
     Schedule,
     TransformerShape,
+    parse_count,
     plan_ladder,
     plan_run,
-    training_compute,
 )
 from workbench.schema import LossName
 from workbench.text import plain
-
-_UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
-_COUNT = re.compile(r"([0-9.]+(?:e[+-]?[0-9]+)?)\s*([kmbt]?)", re.IGNORECASE)
-_SAME_TPP = 0.05
 
 
 @Parameter(name="*")
@@ -58,7 +50,9 @@ class Fixed:
 
     def overrides(self, *, width: int | None, depth: int | None) -> Overrides:
         """Return them with the width and depth of the model."""
-        batch = None if self.batch_size is None else parse_count(self.batch_size, "--batch-size")
+        batch = (
+            None if self.batch_size is None else parse_count(self.batch_size, name="--batch-size")
+        )
         given: dict[str, Any] = vars(self) | {"batch_size": batch, "width": width, "depth": depth}
         return Overrides(**given)
 
@@ -116,7 +110,7 @@ def plan(
     With --store or --where the final loss is predicted by a power law through the selected runs.
     """
     fixed, shape = fixed or Fixed(), shape or Shape()
-    sizes = [parse_count(text, "--model-size") for text in model_size]
+    sizes = [parse_count(text, name="--model-size") for text in model_size]
     if not sizes:
         msg = "--model-size is missing. Give the number of parameters, as 1e9 or 300M."
         raise ArgumentError(msg)
@@ -145,32 +139,15 @@ def plan(
     emit({"plans": [data for data, _ in told], "notes": list(notes)}, text, as_json=json)
 
 
-def parse_count(text: str, option: str) -> float:
-    """Read a count with an optional unit letter: 1e9, 300M, 1.8B."""
-    match = _COUNT.fullmatch(text.strip())
-    try:
-        value = float(match[1]) * _UNITS[match[2].lower()] if match else float("nan")
-    except ValueError:
-        value = float("nan")
-    if not (np.isfinite(value) and value > 0):
-        msg = f"{option} takes a positive count such as 1e9, 300M or 1.8B, found {text!r}."
-        raise ArgumentError(msg)
-    return value
-
-
 def _with_loss(
     plan: Plan, selection: Selection | None, loss: LossName | None
 ) -> tuple[dict[str, Any], str]:
     data, text = plan.to_dict(), str(plan)
     if selection is None or not (selection.store or selection.where):
         return data, text
-    name, found = _predict(plan, selection, loss)
+    planned = predict_planned(plan, selection.runs(), loss=loss)
+    found, source = planned.extrapolation, planned.source
     interval = found.loss.to_dict() | {"level": found.fit.level}
-    source = (
-        f"power law of {name} through {found.fit.n_points} sizes at {plan.tpp:.3g} tokens per "
-        f"parameter, read at {found.beyond:.2g} times their largest compute (6ND); the interval is "
-        "that of the law's mean"
-    )
     notes = [*data["notes"], f"predicted_loss: {source}.", *found.fit.warnings]
     data |= {"predicted_loss": found.loss.estimate, "notes": notes}
     data["predicted_loss_interval"] = interval
@@ -179,29 +156,3 @@ def _with_loss(
         f"{found.loss.upper:.4f}, {100 * found.fit.level:.0f} %): {source}"
     )
     return plain(data), "\n".join([text, *(f"note: {note}" for note in found.fit.warnings)])
-
-
-def _predict(plan: Plan, selection: Selection, loss: LossName | None) -> tuple[str, Extrapolation]:
-    curves = on_progress(selection.runs(), loss=loss)
-    done = curves.isel(run=np.flatnonzero(is_complete(curves)))
-    tpp = done["tpp"].to_numpy()
-    if not done.sizes["run"] or not np.all(np.abs(tpp / plan.tpp - 1) <= _SAME_TPP):
-        found = (
-            "no finished runs" if not tpp.size else f"tpp from {tpp.min():.3g} to {tpp.max():.3g}"
-        )
-        msg = (
-            f"A loss at {plan.tpp:.3g} tokens per parameter can only be predicted from finished "
-            f"runs at the same, and the selection has {found}. Narrow it with --where 'tpp>=...' "
-            "--where 'tpp<=...'."
-        )
-        raise DataError(msg)
-    size, compute = done["model_size"].to_numpy(), done["compute_total"].to_numpy()
-    final = final_loss(done).to_numpy()
-    rows = [size == value for value in np.unique(size)]
-    at = training_compute(model_size=plan.model_size, tokens_total=float(plan.tokens_total))
-    prediction = extrapolate_power_law(
-        [compute[row].mean() / PFLOP for row in rows],
-        [final[row].mean() for row in rows],
-        at=at / PFLOP,
-    )
-    return str(curves.name), prediction

@@ -16,6 +16,7 @@ from workbench.recipes.averaging import (
     update_weights,
 )
 from workbench.recipes.controls import Controls, solve_controls
+from workbench.recipes.counts import parse_count
 from workbench.recipes.course import Course, TabulatedSchedule
 from workbench.recipes.decay import DECAY_SHAPES, DecayShape, decay_factor, decay_integral
 from workbench.recipes.horizon import LAWS, HorizonLaw, tokens_to_same_loss
@@ -96,6 +97,7 @@ __all__ = [
     "initial_weight",
     "learning_rate_multiplier",
     "matrix_init_std",
+    "parse_count",
     "peak_lr_for_tau",
     "plan_ladder",
     "plan_run",
