@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.apps.explorer import explorer_page
+from workbench.apps.pages import open_page, page_makers
 from workbench.apps.serving import PORT, RunningServer, serve, start
 
-__all__ = ["PORT", "RunningServer", "explorer_page", "serve", "start"]
+__all__ = ["PORT", "RunningServer", "open_page", "page_makers", "serve", "start"]

@@ -18,7 +18,7 @@ from bokeh.server.server import Server
 from tornado.ioloop import IOLoop
 from tornado.web import RequestHandler
 
-from workbench.apps.explorer import explorer_page
+from workbench.apps.pages import page_makers
 from workbench.errors import ArgumentError, WorkbenchError
 from workbench.store import Address, Store, open_store
 
@@ -102,12 +102,13 @@ class RunningServer:
 
     def _server(self, loop: IOLoop) -> Server:
         health = (r"/health", HealthHandler, {"store": self._store})
+        pages = page_makers(self._store.address)
         server: Server = pn.io.server.get_server(
-            {"/": lambda: explorer_page(self._store.address)},
+            pages,
             port=self._port,
             address=self._address,
             loop=loop,
-            title={"/": "Collapse"},
+            title={path: "Collapse" for path in pages},
             extra_patterns=[health],
             **self._options,
         )

@@ -19,6 +19,7 @@ from workbench.recipes.controls import Controls, solve_controls
 from workbench.recipes.counts import parse_count
 from workbench.recipes.course import Course, TabulatedSchedule
 from workbench.recipes.decay import DECAY_SHAPES, DecayShape, decay_factor, decay_integral
+from workbench.recipes.hardware import ACCELERATORS, Accelerator, training_days
 from workbench.recipes.horizon import LAWS, HorizonLaw, tokens_to_same_loss
 from workbench.recipes.parameterisation import (
     PARAMETER_GROUPS,
@@ -56,6 +57,7 @@ from workbench.recipes.timescale import (
 from workbench.recipes.tradeoff import Allocation, CompressionTradeoff, compute_optimal
 
 __all__ = [
+    "ACCELERATORS",
     "DECAY_SHAPES",
     "FLOP_COUNTS",
     "LAWS",
@@ -65,6 +67,7 @@ __all__ = [
     "RECIPE_NAMES",
     "SCHEDULES",
     "SIZE_CONVENTIONS",
+    "Accelerator",
     "Allocation",
     "CompressionTradeoff",
     "Controls",
@@ -112,6 +115,7 @@ __all__ = [
     "tokens_per_parameter",
     "tokens_to_same_loss",
     "training_compute",
+    "training_days",
     "update_density",
     "update_weights",
     "weight_decay_for_tau",

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from workbench.views.explorer import Explorer
 from workbench.views.notebook import notebook
+from workbench.views.planner import Planner
 
-__all__ = ["Explorer", "notebook"]
+__all__ = ["Explorer", "Planner", "notebook"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from html import escape
 
@@ -9,12 +10,13 @@ import numpy as np
 import xarray as xr
 
 from workbench.text import plural
+from workbench.views.pages import NAVIGATION_CSS
 from workbench.views.theme import FONT
 
 HEADER_CSS = f"""
 :host{{width:100%;padding-left:18px;box-sizing:border-box;font:14px {FONT};color:var(--wb-muted)}}
 :host>div,.head{{display:flex;justify-content:space-between;align-items:center;gap:14px;width:100%}}
-nav b{{color:var(--wb-ink);font-weight:600;border-bottom:2px solid var(--wb-accent);padding:4px 0}}
+{NAVIGATION_CSS}
 .where{{display:flex;gap:12px;align-items:center;white-space:nowrap}}
 code{{font:13px ui-monospace,'Roboto Mono',monospace;color:var(--wb-ink)}}
 .badge{{padding:3px 10px;border-radius:99px;font-size:12px;font-weight:600;
@@ -35,20 +37,23 @@ STATE_CSS = """
 """
 
 
-def header_html(name: str, counts: dict[str, int], *, live: bool, last_point: str) -> str:
-    """Return the header line: page, store name, badge with counts and the last point's time."""
+def header_html(navigation: str, name: str, badge: str) -> str:
+    """Return the header line: pages, store name and what stands beside it."""
+    return (
+        f'<div class="head">{navigation}'
+        f'<div class="where"><code>{escape(name)}</code>{badge}</div></div>'
+    )
+
+
+def badge_html(counts: Mapping[str, int], *, live: bool, last_point: str) -> str:
+    """Return how many runs there are in each state, and the time of the last point."""
     if live and counts["running"]:
         said = f" · {counts['done']} done, {counts['running']} running"
         said += f" · last point {escape(last_point)}" if last_point else ""
-        badge = f'<span class="badge live"><i></i>Live<em>{said}</em></span>'
-    else:
-        other = f", {counts['other']} stopped or failed" if counts["other"] else ""
-        running = f", {counts['running']} running" if counts["running"] else ""
-        badge = f'<span class="badge">{counts["done"]} done<em>{running}{other}</em></span>'
-    return (
-        '<div class="head"><nav aria-label="Pages"><b aria-current="page">Explorer</b></nav>'
-        f'<div class="where"><code>{escape(name)}</code>{badge}</div></div>'
-    )
+        return f'<span class="badge live"><i></i>Live<em>{said}</em></span>'
+    other = f", {counts['other']} stopped or failed" if counts["other"] else ""
+    running = f", {counts['running']} running" if counts["running"] else ""
+    return f'<span class="badge">{counts["done"]} done<em>{running}{other}</em></span>'
 
 
 def last_point_time(runs: xr.Dataset) -> str:

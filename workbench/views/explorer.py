@@ -22,6 +22,7 @@ from workbench.views.controls import FILTER_NAMES, Controls, html, wrapping_row
 from workbench.views.explorer_model import ExplorerModel
 from workbench.views.figures import build_canvas
 from workbench.views.normalisation_card import NormalisationCard
+from workbench.views.pages import navigation_html
 from workbench.views.shell import shell
 from workbench.views.source import RunStore, opened
 from workbench.views.table_card import build_table, show_run, table_frame
@@ -80,6 +81,7 @@ class Explorer(pn.viewable.Viewer):
         self._store, runs, self._title = opened(source)
         self._title = name or self._title
         self._refresh = refresh
+        self._standalone = standalone
         self._dark = _dark()
         self._polling = False
         self._waiting: Any = None
@@ -160,12 +162,13 @@ class Explorer(pn.viewable.Viewer):
     def _show_everything(self) -> None:
         """Bring header, states, numbers and table in line with the model."""
         model = self.model
-        self.header.object = cards.header_html(
-            self._title,
-            dict(model.counts()),
+        badge = cards.badge_html(
+            model.counts(),
             live=self._store is not None,
             last_point=cards.last_point_time(model.all_runs),
         )
+        navigation = navigation_html("Explorer", linked=self._standalone)
+        self.header.object = cards.header_html(navigation, self._title, badge)
         self._show_state()
         self._show_numbers()
 
@@ -289,9 +292,11 @@ class Explorer(pn.viewable.Viewer):
         """Return the whole page: header, drawer of controls, cards."""
         self._watch_store()
         page = shell(
+            navigation=navigation_html("Explorer", linked=True),
             header=self.header,
             sidebar=self.controls.panel(),
             main=self.main,
+            anchor=self.canvas.figure,
             state=self._feed.state,
             engine=self.canvas.engine,
         )

@@ -18,7 +18,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from workbench.views.theme import FONT, TEXT_CSS
+from workbench.views.theme import FONT, TEXT_CSS, TOKENS, Mode
 
 SCRIPTS = ("numbers.js", "words.js", "explorer.js")
 CURVE_HEIGHT, STATISTIC_HEIGHT = 400, 168
@@ -118,7 +118,8 @@ def _text_pane(**styles: str) -> Div:
     )
 
 
-def _base(height: int, **options: Any) -> figure:
+def quiet_figure(height: int, **options: Any) -> figure:
+    """Return a figure without frame, axis lines and vertical grid, as wide as there is room."""
     plot = figure(
         height=height,
         sizing_mode="stretch_width",
@@ -145,7 +146,7 @@ def _base(height: int, **options: Any) -> figure:
 
 
 def _curve_figure(sources: dict[str, ColumnDataSource]) -> figure:
-    plot = _base(
+    plot = quiet_figure(
         CURVE_HEIGHT,
         x_range=Range1d(0, 1),
         y_range=Range1d(0, 1),
@@ -215,7 +216,7 @@ def _curve_figure(sources: dict[str, ColumnDataSource]) -> figure:
 
 
 def _statistic_figure(sources: dict[str, ColumnDataSource]) -> figure:
-    plot = _base(
+    plot = quiet_figure(
         STATISTIC_HEIGHT,
         x_range=Range1d(0, 1),
         y_range=Range1d(1e-3, 1e-1),
@@ -272,7 +273,7 @@ def _mark_holds(plot: figure, source: ColumnDataSource) -> None:
 
 def small_figure(source: ColumnDataSource) -> figure:
     """Return a small curve figure over progress, one line per row of `source`."""
-    plot = _base(
+    plot = quiet_figure(
         200,
         x_range=Range1d(0, 1),
         y_range=Range1d(0, 1),
@@ -292,3 +293,12 @@ def small_figure(source: ColumnDataSource) -> figure:
         line_join="round",
     )
     return plot
+
+
+def tint(plot: figure, mode: Mode) -> None:
+    """Write the axes of a figure in the colours of a theme."""
+    tokens = TOKENS[mode]
+    for axis in plot.axis:
+        axis.major_label_text_color = tokens["muted"]
+        axis.axis_label_text_color = tokens["ink"]
+    plot.ygrid.grid_line_color = tokens["line"]

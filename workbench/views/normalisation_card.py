@@ -11,9 +11,9 @@ from bokeh.plotting import figure
 
 from workbench.collapse import Normalisation, comparison_sentence, replicate_cells
 from workbench.views.controls import html, wrapping_row
-from workbench.views.figures import small_figure
+from workbench.views.figures import small_figure, tint
 from workbench.views.format import percent_two_digits
-from workbench.views.theme import PALETTES, TOKENS, Mode
+from workbench.views.theme import PALETTES, Mode
 
 _FROM = 0.04
 
@@ -89,7 +89,4 @@ def _draw(one: Normalisation, source: ColumnDataSource, plot: figure, *, dark: b
     late = late[np.isfinite(late)]
     pad = 0.05 * float(late.max() - late.min() or 1.0)
     plot.y_range = Range1d(float(late.min()) - pad, float(late.max()) + pad)
-    for axis in plot.axis:
-        axis.major_label_text_color = TOKENS[mode]["muted"]
-        axis.axis_label_text_color = TOKENS[mode]["ink"]
-    plot.ygrid.grid_line_color = TOKENS[mode]["line"]
+    tint(plot, mode)

@@ -135,7 +135,7 @@ code,pre{{font:13px ui-monospace,'Roboto Mono',monospace}}
 pre{{background:var(--wb-bg);border-radius:8px;padding:10px 12px;overflow-x:auto;margin:8px 0 0}}
 @container (max-width:760px){{
   .verdict{{grid-template-columns:1fr}} .verdict h2,.state h2{{font-size:19px}}
-  .numbers{{gap:14px;justify-content:space-between}} .numbers div{{min-width:0}}
+  .numbers{{gap:8px 14px;flex-wrap:wrap;justify-content:space-between}} .numbers div{{min-width:0}}
   .numbers b{{font-size:20px}}
 }}
 """

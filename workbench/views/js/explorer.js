@@ -4,13 +4,12 @@
 
 const QUIET = { sync: false };
 const memory = { texts: {}, values: {}, rows: null, rowsOf: null, half: -1, frame: "", wanted: null,
-  asked: false, listening: false, entered: false };
+  asked: false, listening: false };
 
 // Runs whenever a control, the data or the size of the plot changes; one drawing per paint.
 export default function explorer(args, event) {
   if (event && event.event_name === "tap") return tap(args, event);
   listenToKeys(args);
-  enterPage(args);
   if (memory.asked) return undefined;
   memory.asked = true;
   requestAnimationFrame(() => {
@@ -18,19 +17,6 @@ export default function explorer(args, event) {
     draw(args);
   });
   return undefined;
-}
-
-// Once, when the page is there: the drawer of controls opens by itself and would hide a page below
-// 900 px; and the page is as dark as the reader's system, unless its address says otherwise.
-function enterPage(args) {
-  if (memory.entered || !args.figure.document) return;
-  memory.entered = true;
-  const asked = new URLSearchParams(window.location.search).has("theme");
-  const dark = !asked && window.matchMedia("(prefers-color-scheme: dark)").matches;
-  for (const root of args.figure.document.roots()) {
-    if (window.innerWidth < 900 && root.data?.sidebar_open) root.data.sidebar_open = false;
-    if (dark && root.data?.dark_theme === false) root.data.dark_theme = true;
-  }
 }
 
 // ------------------------------------------------------------------------------------- the state

@@ -1,0 +1,62 @@
+"""The pages of the dashboard, each a fresh object per visitor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import panel as pn
+import panel_material_ui as pmui
+
+from workbench.errors import WorkbenchError
+from workbench.store import Address, Store, open_store
+from workbench.views import cards
+from workbench.views.explorer import Explorer
+from workbench.views.pages import PAGES
+from workbench.views.planner import Planner
+from workbench.views.theme import CARD_CSS, TEXT_CSS, THEME_CONFIG
+
+Opener = Callable[[Store], Explorer | Planner]
+
+_OPENERS: dict[str, Opener] = {
+    "Explorer": lambda store: Explorer(store, standalone=True),
+    "Planner": lambda store: Planner(store, standalone=True),
+}
+
+
+def page_makers(store: str | os.PathLike[str] | Address) -> dict[str, Callable[[], pmui.Page]]:
+    """Return what makes each page, by the path it is served at.
+
+    Parameters
+    ----------
+    store : path, str or Address
+        Folder or URL of the store.
+    """
+
+    def maker(title: str) -> Callable[[], pmui.Page]:
+        return lambda: open_page(title, store)
+
+    return {f"/{page.path}": maker(page.title) for page in PAGES}
+
+
+def open_page(title: str, store: str | os.PathLike[str] | Address) -> pmui.Page:
+    """Return a fresh page on a store; what cannot be opened is said on the page.
+
+    Parameters
+    ----------
+    title : str
+        Which page.
+    store : path, str or Address
+        Folder or URL of the store.
+    """
+    pn.extension("tabulator")
+    try:
+        return _OPENERS[title](open_store(store)).page()
+    except WorkbenchError as error:
+        card = pn.pane.HTML(
+            cards.error_html("The store cannot be opened", str(error)),
+            stylesheets=[TEXT_CSS, cards.STATE_CSS, CARD_CSS],
+            sizing_mode="stretch_width",
+            margin=16,
+        )
+        return pmui.Page(title="Collapse", theme_config=THEME_CONFIG, main=[card])
