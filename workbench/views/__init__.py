@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from workbench.views.data_page import DataPage
 from workbench.views.explorer import Explorer
 from workbench.views.notebook import notebook
 from workbench.views.planner import Planner
 
-__all__ = ["Explorer", "Planner", "notebook"]
+__all__ = ["DataPage", "Explorer", "Planner", "notebook"]
