@@ -26,7 +26,7 @@ from workbench.store.moments import kept, read_now, read_past
 from workbench.store.places import open_places
 from workbench.store.registry import Registry, revision_of
 from workbench.store.repair import Repair, repair_store
-from workbench.store.snapshot import Snapshot, read_settled
+from workbench.store.snapshot import Snapshot, lost_runs, read_settled
 from workbench.store.table import run_table
 from workbench.store.tier import CurveTier, Generation
 from workbench.store.writer import RunWriter
@@ -112,6 +112,13 @@ class Store:
         """Return a number that grows with every change a reader could see; cheap to poll."""
         with self._registry.read() as connection:
             return revision_of(connection)
+
+    def lost(self) -> frozenset[str]:
+        """Return the runs that say they are running and have not been heard of for two minutes.
+
+        Cheap to poll; a run becomes lost without any change of `revision`.
+        """
+        return lost_runs(self._registry)
 
     def history(self) -> list[Generation]:
         """Return the generations of consolidated curves that can still be read, oldest first.

@@ -87,6 +87,7 @@ class Explorer(pn.viewable.Viewer):
         self._waiting: Any = None
         self._revision = None if self._store is None else self._store.revision()
         self.model = ExplorerModel(runs, points=points)
+        self.model.lost = frozenset() if self._store is None else self._store.lost()
         self.controls = Controls(self.model)
         self._build_sources(standalone=standalone)
         self._build_cards()
@@ -203,7 +204,7 @@ class Explorer(pn.viewable.Viewer):
             except DataError:
                 # Fewer than two finished runs: the verdict card says so, there are no residuals.
                 residuals = {}
-            self.table.value = table_frame(model.table, model.kept, residuals)
+            self.table.value = table_frame(model.table, model.kept, residuals, model.lost)
             show_run(self.table, model.chosen[0] if model.chosen else None)
         self.normalisations.show(model.normalisations(), dark=self._dark)
         self._feed.send_settled(caveat)
@@ -258,8 +259,8 @@ class Explorer(pn.viewable.Viewer):
         if self._store is None:
             return
         try:
-            revision = self._store.revision()
-            if revision == self._revision:
+            revision, lost = self._store.revision(), self._store.lost()
+            if revision == self._revision and lost == self.model.lost:
                 return
             runs = self._store.runs()
         except WorkbenchError as error:
@@ -268,6 +269,7 @@ class Explorer(pn.viewable.Viewer):
             self._revision = None  # the card goes when it can be read again, changed or not
             return
         self._revision = revision
+        self.model.lost = lost
         self.model.set_runs(runs)
 
     # -- faces --------------------------------------------------------------------------------
