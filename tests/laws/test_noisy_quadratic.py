@@ -139,6 +139,14 @@ def test_simulated_curves_turn_their_order_too():
     assert 1.5 * middle(np.ones(1000), 0.05) < middle(np.ones(1000), 0.8)
 
 
+@given(st.floats(1e-4, 0.3), st.floats(0.01, 10))
+def test_independent_steps_settle_at_their_stationary_variance(share, variance):
+    """θ ← (1 − α)θ + αx with Var x = s² ends at αs²/(2 − α), αs²/2 for small α (σ² = s²/T)."""
+    steps = int(np.ceil(20 / share))
+    found = sgd_second_moment(np.ones(steps), 1 / (share * steps), 0.0, variance / steps)
+    assert found[-1] == pytest.approx(share * variance / (2 - share), rel=1e-9)
+
+
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "wsd"])
 @pytest.mark.parametrize("tau", [0.05, 0.4])
 def test_simulation_agrees_with_the_equation(schedule, tau):
