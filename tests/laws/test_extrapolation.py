@@ -18,12 +18,12 @@ def test_exact_points_predict_exactly():
 def test_the_interval_holds_the_estimate_and_covers_the_truth():
     rng = np.random.default_rng(0)
     truth, held = 1.5 + 0.8 * 1e4**-0.25, 0
-    for _ in range(40):
-        loss = (1.5 + 0.8 * COMPUTE**-0.25) * np.exp(1e-3 * rng.standard_normal(7))
+    for _ in range(80):
+        loss = (1.5 + 0.8 * COMPUTE**-0.25) * np.exp(5e-4 * rng.standard_normal(7))
         found = extrapolate_power_law(COMPUTE, loss, at=1e4)
         assert found.loss.lower <= found.loss.estimate <= found.loss.upper
         held += found.loss.lower <= truth <= found.loss.upper
-    assert held >= 34
+    assert held >= 72
 
 
 def test_compute_must_be_positive():

@@ -92,11 +92,10 @@ def fit_power_law(
     smallest, n = float(losses.min()), len(losses)
     whole = _Profile(log_x - centre, log_y, smallest)
     best = whole.minimum()
+    bound = profile_bound(float(best.value[0]), n, level)
     if n <= 3:
         inside = _stacked([best, whole.coarse])
-        bound = -np.inf
     else:
-        bound = float(best.value[0]) * (1 + fdtri(1, n - 3, level) / (n - 3))
         ends = whole.region(best, bound)
         inside = _stacked([best, ends, whole.between(best, ends)])
     low, high = float(inside.c.min()), float(inside.c.max())
@@ -115,6 +114,15 @@ def fit_power_law(
         level=level,
         warnings=_warnings(low, high, smallest, n),
     )
+
+
+def profile_bound(objective: float, n: int, level: float) -> float:
+    """Return the objective below which `n` points hold a parameter at `level`.
+
+    The likelihood ratio for an error scale estimated from the same points; −∞ with three points,
+    which leave nothing to estimate it from.
+    """
+    return objective * (1 + float(fdtri(1, n - 3, level)) / (n - 3)) if n > 3 else -np.inf
 
 
 def _points(compute_pflop: ArrayLike, loss: ArrayLike) -> tuple[Floats, Floats]:
