@@ -144,17 +144,16 @@ def test_order_of_the_ablation(laws):
     assert mae["both"] <= 0.5 * mae["none"]
 
 
-@pytest.fixture(scope="module")
-def runs():
-    """Forty curves of these laws as runs, at a loss of 3 nats/token."""
-    rng = np.random.default_rng(5)
-    n = 40
+def made_runs(n, *, seed, noise=1e-3, own=0.0):
+    """Return curves of these laws as runs at 3 nats/token; b scatters by `own` from run to run."""
+    rng = np.random.default_rng(seed)
     tau, tpp = rng.uniform(0.05, 1, n), rng.uniform(10, 300, n)
     parameters = [np.log(TRUTH["b_const"]), -0.5, np.log(TRUTH["q_const"]), -0.4]
     b, q = controls_to_shape(parameters, np.log(tau), np.log(tpp))
     x = np.arange(1, 201) / 200
-    ell = surrogate_curve(x, np.tile(to_zero(x), (n, 1)), b, q, 0.05)
-    ell *= 1 + 1e-3 * rng.standard_normal(ell.shape)
+    scatter = np.exp(own * rng.standard_normal(n))
+    ell = surrogate_curve(x, np.tile(to_zero(x), (n, 1)), b * scatter, q, 0.05)
+    ell *= 1 + noise * rng.standard_normal(ell.shape)
     ds = make_runs(
         {
             "run_id": [f"r{i}" for i in range(n)],
@@ -170,6 +169,21 @@ def runs():
         row_size=[200] * n,
     )
     return conform(ds)
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return made_runs(40, seed=5)
+
+
+@pytest.mark.slow
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    """Runs that scatter by 10 % of b about the law; 90 % intervals from a bootstrap over runs."""
+    hits = np.zeros(4)
+    for seed in range(24):
+        fit = fit_surrogate(made_runs(14, seed=seed, own=0.1), m=0.05, rng=seed)
+        hits += [fit.params[k].lower <= value <= fit.params[k].upper for k, value in TRUTH.items()]
+    assert hits.sum() >= 0.82 * 4 * 24, hits
 
 
 def test_fit_to_runs_with_intervals_that_hold_the_truth(runs):
