@@ -30,6 +30,7 @@ from workbench.recipes.published import (
     CELERITY_ERROR_OF_TOKENS,
     CELERITY_SEQUENCES,
     CELERITY_TPP,
+    ERROR_OF_SIZE,
     LOSS_OF_COMPUTE,
     ORIGINAL,
     power_lines_shape,
@@ -299,6 +300,18 @@ def test_accuracy_laws_hold_for_the_three_largest_models_only():
     assert all((off[size] < 1.1).all() for size in ("900M", "1.8B", "3.9B"))
     # The printed laws lie below what the two smallest reach, in all three variables.
     assert all((off[size] > 1.5).all() for size in ("300M", "500M"))
+
+
+def test_accuracy_laws_of_other_families():
+    """Drawn over 135M to 9B parameters: a digit lost in a scale or exponent would show."""
+    sizes = np.geomspace(135e6, 9e9, 7)
+    accuracy = {name: law.accuracy(sizes) for name, law in ERROR_OF_SIZE.items()}
+    for values in accuracy.values():
+        assert (np.diff(values) > 0).all()
+        assert 35 < values[0] < 60 < values[-1] < 78
+    assert (accuracy["smollm2"] > accuracy["smollm"]).all()
+    growth = {name: law.exponent for name, law in ERROR_OF_SIZE.items()}
+    assert max(growth, key=growth.get) == "gemma3"
 
 
 def test_loss_laws_at_1e21():

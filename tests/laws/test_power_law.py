@@ -165,14 +165,15 @@ def test_dataset_names_the_law(make_family):
 
 
 @pytest.mark.parametrize(
-    ("name", "b", "floor", "objective"),
+    ("name", "a", "b", "floor", "objective"),
     [
-        ("qiu_c5m", 0.19688, 3.133433, 1.681e-9),
-        ("qiu_mlp", 0.15938, 0.0012012, 2.293e-6),
+        ("qiu_c5m", 0.15644, 0.19688, 3.133433, 1.681e-9),
+        ("qiu_mlp", 0.042782, 0.15938, 0.0012012, 2.293e-6),
     ],
 )
-def test_public_ladders_reach_the_known_optimum(shared_curves, name, b, floor, objective):
+def test_public_ladders_reach_the_known_optimum(shared_curves, name, a, b, floor, objective):
     fit = fit_offset(on_progress(shared_curves(name), loss="eval_loss")).fit
+    assert fit.a.estimate == pytest.approx(a, rel=5e-5)
     assert fit.b.estimate == pytest.approx(b, abs=1e-5)
     assert fit.L0.estimate == pytest.approx(floor, abs=1e-5)
     assert fit.objective <= objective * 1.001

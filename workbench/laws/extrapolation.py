@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from workbench.errors import ArgumentError
 from workbench.laws.estimate import LEVEL, Estimate
-from workbench.laws.kernels import profile_power_law, reach
+from workbench.laws.kernels import held_exp, profile_power_law, reach
 from workbench.laws.power_law import PowerLawFit, fit_power_law, profile_bound
 
 _CONSTANTS = 65
@@ -76,7 +76,7 @@ def extrapolate_power_law(
         along=(1.0, float(centre - np.log(at))),
     )
     best = float(fit.predict(at))
-    lower, upper = (constants + np.exp(low)).min(), (constants + np.exp(high)).max()
+    lower, upper = (constants + held_exp(low)).min(), (constants + held_exp(high)).max()
     return Extrapolation(
         loss=Estimate(best, min(best, float(lower)), max(best, float(upper))),
         fit=fit,

@@ -25,6 +25,11 @@ def huber(residual: Floats, delta: float = HUBER_DELTA) -> Floats:
     return np.where(size <= delta, 0.5 * residual**2, delta * (size - 0.5 * delta))
 
 
+def held_exp(x: Floats) -> Floats:
+    """Return e^x, held at the largest number where it would overflow: a bound that is no bound."""
+    return np.asarray(np.exp(np.minimum(x, np.log(np.finfo(np.float64).max) - 1)))
+
+
 def profile_power_law(
     log_x: Floats,
     log_y: Floats,

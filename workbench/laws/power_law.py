@@ -11,7 +11,7 @@ from scipy.special import fdtri
 
 from workbench.errors import DataError
 from workbench.laws.estimate import LEVEL, Estimate, FittedLaw
-from workbench.laws.kernels import Floats, profile_power_law, reach
+from workbench.laws.kernels import Floats, held_exp, profile_power_law, reach
 
 PFLOP = 1e15
 _GRID = 129
@@ -105,7 +105,7 @@ def fit_power_law(
     )
     amplitude = best.u + best.b * centre
     return PowerLawFit(
-        a=Estimate(*(float(value) for value in np.exp([amplitude[0], *a]))),
+        a=Estimate(*(float(value) for value in held_exp(np.array([amplitude[0], *a])))),
         b=Estimate(float(best.b[0]), *b),
         L0=Estimate(float(best.c[0]), low, high),
         objective=float(best.value[0]),
