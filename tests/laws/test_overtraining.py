@@ -53,6 +53,26 @@ def test_interval_of_a_prediction_holds_the_truth():
     assert found.upper - found.lower < 0.2
 
 
+def test_a_point_that_is_far_only_while_it_is_fitted_is_kept():
+    """Left out and taken back in turn, it would never come to rest."""
+    loss = law(N, M) * np.exp(1e-2 * np.random.default_rng(62).standard_normal(len(N)))
+    fit = fit_overtraining(N, M, loss, draws=20)
+    assert fit.n_points == 20
+    assert fit.warnings == ()
+    kept = fit_overtraining(N, M, loss, draws=20, outliers=None)
+    assert fit.objective == pytest.approx(kept.objective, rel=1e-9)
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-2])
+def test_intervals_cover_the_truth_about_as_often_as_they_say(noise):
+    truths, hits = {"E": 1.8, "a": 140.0, "b": 190.0, "eta": 0.13}, np.zeros(4)
+    for seed in range(100):
+        wobble = np.exp(noise * np.random.default_rng(seed).standard_normal(len(N)))
+        params = fit_overtraining(N, M, law(N, M) * wobble, rng=seed).params
+        hits += [params[k].lower <= truth <= params[k].upper for k, truth in truths.items()]
+    assert (hits >= 90).all(), hits
+
+
 def test_two_sizes_are_not_enough():
     with pytest.raises(DataError, match="values of model_size"):
         fit_overtraining(N[N < 1e8], M[N < 1e8], law(N, M)[N < 1e8])

@@ -18,6 +18,7 @@ from workbench.forecast.members import Member
 from workbench.forecast.own import own_power_law
 from workbench.forecast.prefix import describe_prefix, final_levels, truncate
 from workbench.forecast.schedule import CurveLaw, CurveLawFitter, SurrogateLaw, surrogate_law
+from workbench.forecast.selection import replay_sweep
 from workbench.forecast.surrogate import SurrogateFit, fit_surrogate
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "learning_rate_factors",
     "own_power_law",
     "predict_final",
+    "replay_sweep",
     "surrogate_law",
     "truncate",
 ]

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 
 from workbench.errors import ArgumentError
 from workbench.laws.estimate import LEVEL, Estimate
-from workbench.laws.kernels import profile_power_law
-from workbench.laws.power_law import PowerLawFit, fit_power_law
+from workbench.laws.kernels import held_exp, profile_power_law, reach
+from workbench.laws.power_law import PowerLawFit, fit_power_law, profile_bound
 
 _CONSTANTS = 65
 
@@ -22,7 +22,7 @@ class Extrapolation:
     Parameters
     ----------
     loss : Estimate
-        Loss [nats/token] and its range over every L0 that the fit's interval holds.
+        Loss [nats/token] and its range over every law within the bound of the fit's objective.
     fit : PowerLawFit
         The law.
     beyond : float
@@ -48,8 +48,8 @@ def extrapolate_power_law(
     at : float
         Compute to predict [PFLOP].
     level : float
-        Level of the interval. It is that of the law's mean by the profile over L0: scatter of a
-        single run around the law comes on top.
+        Level of the interval. It is the profile interval of the law's mean: scatter of a single
+        run around the law comes on top.
 
     Raises
     ------
@@ -66,11 +66,19 @@ def extrapolate_power_law(
     log_y = np.log(np.asarray(loss, dtype=np.float64))
     constants = np.linspace(fit.L0.lower, fit.L0.upper, _CONSTANTS)
     centre = log_x.mean()
-    u, b, _ = profile_power_law(log_x - centre, log_y, constants)
-    along = constants + np.exp(u - b * (np.log(at) - centre))
+    solved = profile_power_law(log_x - centre, log_y, constants)
+    low, high = reach(
+        log_x - centre,
+        log_y,
+        constants,
+        *solved,
+        bound=profile_bound(fit.objective, len(log_y), level),
+        along=(1.0, float(centre - np.log(at))),
+    )
     best = float(fit.predict(at))
+    lower, upper = (constants + held_exp(low)).min(), (constants + held_exp(high)).max()
     return Extrapolation(
-        loss=Estimate(best, min(best, float(along.min())), max(best, float(along.max()))),
+        loss=Estimate(best, min(best, float(lower)), max(best, float(upper))),
         fit=fit,
         beyond=float(at / np.exp(log_x.max())),
     )

@@ -109,23 +109,8 @@ def fit_sum(
         msg = f"A law with {terms + exponents} parameters needs more points than that, found {n}."
         raise DataError(msg)
     log_y = np.log(y)
-    kept = np.ones(n, dtype=bool)
     limit = outliers if n >= _FEWEST_FOR_OUTLIERS else None
-    theta, centre, value = _minimise(features, log_y, None, delta)
-    while limit is not None:
-        residual = log_y - kernels.log_sum(features, theta[None])[0][0]
-        spread = _NORMAL_MAD * float(np.median(np.abs(residual[kept])))
-        still = np.abs(residual) <= limit * max(spread, 1e-9)
-        if bool((still == kept).all()):
-            break
-        if still.sum() < 2 * n / 3:
-            msg = (
-                f"{n - int(still.sum())} of {n} points lie far from one law: they are no outliers. "
-                "Select points of one recipe, or keep all with --outliers keep."
-            )
-            raise DataError(msg)
-        kept = still
-        theta, centre, value = _minimise(features[:, kept], log_y[kept], theta, delta)
+    kept, (theta, centre, value) = _without_outliers(features, log_y, limit, delta)
     residual = log_y - kernels.log_sum(features, theta[None])[0][0]
     drawn = _draw(
         features[:, kept] - centre[:, None],
@@ -137,6 +122,39 @@ def fit_sum(
         np.random.default_rng(rng),
     )
     return SumFit(theta, _from_centred(drawn, centre), value, kept, residual)
+
+
+def _without_outliers(
+    features: Floats, log_y: Floats, limit: float | None, delta: float
+) -> tuple[NDArray[np.bool_], tuple[Floats, Floats, float]]:
+    """Return which points are kept and the fit to them; a limit of None keeps all.
+
+    A point that lies far off while it is fitted and near once it is left out would go back and
+    forth for ever: it is no outlier, and stays in.
+    """
+    n = len(log_y)
+    kept = np.ones(n, dtype=bool)
+    found = _minimise(features, log_y, None, delta)
+    seen = {kept.tobytes()}
+    while limit is not None:
+        residual = log_y - kernels.log_sum(features, found[0][None])[0][0]
+        spread = _NORMAL_MAD * float(np.median(np.abs(residual[kept])))
+        still = np.abs(residual) <= limit * max(spread, 1e-9)
+        if bool((still == kept).all()):
+            break
+        if still.sum() < 2 * n / 3:
+            msg = (
+                f"{n - int(still.sum())} of {n} points lie far from one law: they are no outliers. "
+                "Select points of one recipe, or keep all with --outliers keep."
+            )
+            raise DataError(msg)
+        again = still.tobytes() in seen
+        kept = kept | still if again else still
+        found = _minimise(features[:, kept], log_y[kept], found[0], delta)
+        if again:
+            break
+        seen.add(kept.tobytes())
+    return kept, found
 
 
 def _minimise(
