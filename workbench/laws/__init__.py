@@ -5,6 +5,7 @@ from __future__ import annotations
 from workbench.laws.chinchilla import ChinchillaFit, fit_chinchilla
 from workbench.laws.estimate import Estimate, FittedLaw
 from workbench.laws.frontier import FrontierFit, fit_frontier
+from workbench.laws.horizon import Horizon, at_horizon
 from workbench.laws.isoflop import IsoflopFit, fit_isoflop
 from workbench.laws.optimum import OptimumFit, fit_optimum
 from workbench.laws.overtraining import OvertrainingFit, fit_overtraining
@@ -17,11 +18,13 @@ __all__ = [
     "Estimate",
     "FittedLaw",
     "FrontierFit",
+    "Horizon",
     "IsoflopFit",
     "OptimumFit",
     "OvertrainingFit",
     "PowerLawFit",
     "PowerSumFit",
+    "at_horizon",
     "fit_chinchilla",
     "fit_frontier",
     "fit_isoflop",
