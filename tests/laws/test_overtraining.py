@@ -53,6 +53,13 @@ def test_interval_of_a_prediction_holds_the_truth():
     assert found.upper - found.lower < 0.2
 
 
+def test_a_floor_far_below_the_data_is_said_not_to_be_identified():
+    wobble = np.exp(2e-2 * np.random.default_rng(1).standard_normal(len(N)))
+    fit = fit_overtraining(N, M, law(N, M, e=0.0) * wobble)
+    assert any("E is not identified" in text for text in fit.warnings)
+    assert fit_overtraining(N, M, law(N, M) * wobble**0.1).warnings == ()
+
+
 def test_two_sizes_are_not_enough():
     with pytest.raises(DataError, match="values of model_size"):
         fit_overtraining(N[N < 1e8], M[N < 1e8], law(N, M)[N < 1e8])

@@ -142,7 +142,7 @@ def fit_overtraining(
     lost = int((~kept).sum())
     notes = () if not lost else (f"{lost} of {len(y)} points lie far off the law: left out.",)
     return OvertrainingFit(
-        E=found.amplitude(0, level=level),
+        E=found.floor(level=level),
         a=amplitudes[0],
         b=amplitudes[1],
         eta=percentiles(eta, etas, level=level),
@@ -152,5 +152,5 @@ def fit_overtraining(
         n_points=int(kept.sum()),
         interval=f"percentiles of {draws} redraws of the points",
         level=level,
-        warnings=notes,
+        warnings=(*notes, *found.floor_note("E", level=level)),
     )
