@@ -69,6 +69,18 @@ def test_other_runs_keep_their_ends(make_family):
         collapse_report(to_cube(runs), horizon="optimal")
 
 
+def test_curves_that_do_not_cross_are_compared_at_their_ends_and_that_is_said():
+    runs = long_runs()
+    apart = runs.assign(eval_loss=("obs", 0.02 + runs["tokens"].to_numpy() ** -0.3))
+    kept, words = at_horizon(apart)
+    assert kept is apart
+    assert "compared at their own ends" in words
+    report = collapse_report(apart, offset=0.02)
+    assert words in str(report.verdict)
+    with pytest.raises(DataError, match="--horizon end"):
+        at_horizon(apart, horizon="optimal")
+
+
 def test_an_offset_at_the_ends_of_long_runs_says_where_to_look():
     with pytest.raises(DataError, match="--horizon optimal"):
         fit_offset(on_progress(long_runs()))

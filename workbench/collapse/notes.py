@@ -1,4 +1,4 @@
-"""What the verdict must add about horizon, seeds and offset."""
+"""What the verdict must add about seeds and offset."""
 
 from __future__ import annotations
 
@@ -13,16 +13,6 @@ from workbench.collapse.verdict import HALF
 from workbench.curves import final_loss, normalize_by
 
 _INTERVAL_TRIALS = 9
-
-
-def horizon_notes(cut: str) -> tuple[str, ...]:
-    """Say where long runs were cut, given in words; nothing when they were not."""
-    if not cut:
-        return ()
-    return (
-        f"{cut[0].upper()}{cut[1:]}: at a constant rate a run has no end point of its own, and 100 "
-        "% of training is the compute at which its size is the best.",
-    )
 
 
 def seed_notes(curves: xr.DataArray) -> tuple[str, ...]:

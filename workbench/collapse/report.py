@@ -13,7 +13,7 @@ import xarray as xr
 from workbench.collapse.causes import Diagnosis
 from workbench.collapse.compared import comparable, curves_of, odd_one_out, size_rows, sizes_outside
 from workbench.collapse.groups import control_labels
-from workbench.collapse.notes import horizon_notes, offset_label, offset_notes, seed_notes
+from workbench.collapse.notes import offset_label, offset_notes, seed_notes
 from workbench.collapse.offset import Offset, OffsetEstimate, resolve_offset
 from workbench.collapse.quality import CollapseQuality
 from workbench.collapse.scored import diagnosed, scored
@@ -79,7 +79,7 @@ class CollapseReport:
     start : float
         Means and residuals look at progress from here on.
     horizon : str
-        Where long runs were cut, in words; empty when runs were compared at their own ends.
+        Where long runs were cut, or why not, in words; empty for runs with ends of their own.
     quality : CollapseQuality or None
         S, its interval and what surrounds it, when asked for and possible.
     no_quality : str
@@ -307,7 +307,7 @@ def collapse_report(
         mixed=tuple(dict.fromkeys(control_labels(ell))),
         spread_half=_at(width_of, HALF),
         intervals="" if found is None else found.verdict_intervals(),
-        notes=(*horizon_notes(cut), *seed_notes(kept), *offset_notes(kept, chosen)),
+        notes=(*filter(None, [cut]), *seed_notes(kept), *offset_notes(kept, chosen)),
     )
     return CollapseReport(
         curves=ell,

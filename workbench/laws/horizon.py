@@ -46,6 +46,12 @@ def horizons(runs: xr.Dataset, *, loss: LossName | None = None) -> tuple[Floats,
 
 def _on_frontier(runs: xr.Dataset, loss: LossName | None) -> tuple[Floats, str]:
     frontier = fit_frontier(runs, loss=loss)
+    if not np.isfinite(frontier.crossing_exponent.estimate):
+        msg = (
+            f"Fewer than three pairs of the {len(frontier.sizes)} neighbouring sizes cross, so the "
+            "frontier shows where curves end and not where a size is the best. Train longer."
+        )
+        raise DataError(msg)
     return frontier.predict(runs["model_size"].to_numpy()), "horizons of the fitted frontier"
 
 
@@ -74,7 +80,8 @@ def at_horizon(
         ``"end"`` keeps the runs as they are. ``"optimal"`` cuts each at its recorded horizon
         where every run trains past one, else at that of the fitted frontier. ``"auto"`` is
         ``"optimal"`` for runs past recorded horizons, and for constant-rate runs of four or more
-        sizes that all end at one token count or one compute; else ``"end"``.
+        sizes that all end at one token count or one compute; else, or where no frontier can be
+        fitted to those, ``"end"``.
     loss : {"eval_loss", "train_loss"}, optional
         Loss the frontier is fitted to.
 
@@ -84,47 +91,54 @@ def at_horizon(
         With the planned tokens, steps, compute, τ and TPP of the horizon, and the records up to
         the first at or past it, so that curves have a value there.
     words : str
-        Where the runs were cut; empty when they were not.
+        Where the runs were cut, or why those without an end of their own were not, in sentences;
+        empty when there was nothing to decide.
 
     Raises
     ------
     ArgumentError
         If `horizon` is not one of its values.
     DataError
-        If there is no compute-optimal horizon or no frontier can be fitted.
+        If ``"optimal"`` is asked for and there is no horizon, or no frontier can be fitted.
     """
     if horizon not in get_args(Horizon):
         msg = f"horizon must be one of {', '.join(get_args(Horizon))}, found {horizon!r}."
         raise ArgumentError(msg)
     if horizon == "end":
         return runs, ""
-    found = _found(runs, horizon, loss)
+    try:
+        found = horizons(runs, loss=loss)
+        if found is None and horizon == "optimal":
+            found = _asked_for(runs, loss)
+    except DataError as error:
+        if horizon == "auto":
+            return (
+                runs,
+                f"Runs compared at their own ends, which a constant rate leaves open: {error}",
+            )
+        msg = f"No compute-optimal horizon to compare these runs at: {error} Or use --horizon end."
+        raise DataError(msg) from error
     if found is None:
         return runs, ""
     compute, source = found
     share = compute / (runs["compute_total"].to_numpy() / PFLOP)
     words = (
-        f"runs cut at their {source}, {compute.min():.4g} to {compute.max():.4g} PFLOP, "
-        f"{100 * share.min():.2g} to {100 * share.max():.2g} % of their training"
+        f"Runs cut at their {source}, {compute.min():.4g} to {compute.max():.4g} PFLOP, "
+        f"{100 * share.min():.2g} to {100 * share.max():.2g} % of their training: at a constant "
+        "rate a run has no end point of its own, and 100 % is the compute at which its size is "
+        "the best."
     )
     return _cut(runs, share).assign_attrs(add_history(runs, words).attrs), words
 
 
-def _found(runs: xr.Dataset, horizon: Horizon, loss: LossName | None) -> tuple[Floats, str] | None:
-    try:
-        found = horizons(runs, loss=loss)
-        if found is None and horizon == "optimal":
-            if not _constant(runs):
-                msg = (
-                    "A decayed run has one end point, its own; the compute-optimal horizon is for "
-                    "runs at a constant rate, or past a recorded horizon_compute_pflop."
-                )
-                raise DataError(msg)
-            found = _on_frontier(runs, loss)
-    except DataError as error:
-        msg = f"No compute-optimal horizon to compare these runs at: {error} Or use --horizon end."
-        raise DataError(msg) from error
-    return found
+def _asked_for(runs: xr.Dataset, loss: LossName | None) -> tuple[Floats, str]:
+    if not _constant(runs):
+        msg = (
+            "A decayed run has one end point, its own; the compute-optimal horizon is for "
+            "runs at a constant rate, or past a recorded horizon_compute_pflop."
+        )
+        raise DataError(msg)
+    return _on_frontier(runs, loss)
 
 
 def _cut(runs: xr.Dataset, share: Floats) -> xr.Dataset:
