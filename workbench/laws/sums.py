@@ -22,6 +22,8 @@ _FEWEST_FOR_OUTLIERS = 20
 _DRAW_ITERATIONS = 8
 _RESIDUAL_ITERATIONS = 20
 _TWO_SIDED = 0.975
+_LOST_SHARE = 0.1
+_NOTHING = 0.01
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class SumFit:
         Points fitted; the others were left out as outliers.
     residual : ndarray of shape (point,)
         log data − log law, of all points.
+    least : float
+        Lowest of the data kept.
     """
 
     theta: Floats
@@ -47,6 +51,7 @@ class SumFit:
     objective: float
     kept: NDArray[np.bool_] = field(repr=False)
     residual: Floats = field(repr=False)
+    least: float
 
     def amplitude(self, term: int, *, level: float = LEVEL) -> Estimate:
         """Return exp(u) of a term, with its interval."""
@@ -55,6 +60,18 @@ class SumFit:
     def exponent(self, position: int, *, level: float = LEVEL) -> Estimate:
         """Return the exponent at `position` counted from the end of the vector's amplitudes."""
         return percentiles(self.theta[position], self.draws[:, position], level=level)
+
+    def floor(self, *, level: float = LEVEL) -> Estimate:
+        """Return the constant, which is the first term, with its interval below all data."""
+        drawn = np.exp(np.minimum(self.draws[:, 0], np.log(self.least)))
+        return percentiles(np.exp(self.theta[0]), drawn, level=level)
+
+    def floor_note(self, name: str, *, level: float = LEVEL) -> tuple[str, ...]:
+        """Say when the constant may as well be nothing; else nothing."""
+        floor = self.floor(level=level)
+        if floor.lower >= max(_LOST_SHARE * floor.estimate, _NOTHING * self.least):
+            return ()
+        return (f"{name} is not identified: its interval reaches down to nothing.",)
 
 
 def percentiles(estimate: float, draws: Floats, *, level: float = LEVEL) -> Estimate:
@@ -121,7 +138,7 @@ def fit_sum(
         delta,
         np.random.default_rng(rng),
     )
-    return SumFit(theta, _from_centred(drawn, centre), value, kept, residual)
+    return SumFit(theta, _from_centred(drawn, centre), value, kept, residual, float(y[kept].min()))
 
 
 def _without_outliers(
