@@ -17,6 +17,8 @@ SCORE = {
     "final_error",
     "n_records",
     "fitted",
+    "final_loss",
+    "coverage",
 }
 
 
@@ -53,6 +55,13 @@ def test_json_has_the_keys_scripts_read(call):
     assert set(data["scores"][0]) == SCORE
     assert data["fit_runs"] == ["constant", "cosine"]
     assert data["scores"][1]["mae"] < 0.02
+    end = data["scores"][1]["final_loss"]
+    assert end["lower"] < end["estimate"] < end["upper"]
+    assert end["level"] == 0.95
+    curve = data["predictions"][1]
+    assert set(curve) == {"run_id", "step", "loss", "lower", "upper"}
+    assert curve["upper"][-1] == end["upper"]
+    assert "Student t" in data["prediction_interval"]
 
 
 def test_other_laws_profile_and_design(call):

@@ -78,8 +78,17 @@ def fit_annealing(
         runs=tuple(run.run_id for run in problem.runs),
         reference_lr=problem.lr,
         lr_sum=problem.lr_sum,
+        covariance=_covariance(problem, found),
+        scatter=problem.scatter(found.params),
         warnings=_warnings(problem, found),
     )
+
+
+def _covariance(problem: FitRuns, found: Solution) -> Floats:
+    """Return the covariance in the units of the learning rate; log A moves with alpha."""
+    turn = np.eye(len(found.params))
+    turn[1, 2] = np.log(problem.lr_sum)
+    return np.asarray(turn @ found.covariance @ turn.T)
 
 
 def _published(problem: FitRuns, found: Solution) -> dict[str, Estimate]:
