@@ -33,7 +33,7 @@ from workbench.laws.noise_interval import METHOD as NOISE_INTERVAL
 from workbench.laws.noise_interval import predict_noise_runs
 from workbench.laws.noise_runs import noise_runs
 from workbench.laws.schedule_choice import choose_schedule_law
-from workbench.laws.schedule_design import ScheduleDesign, design_schedule
+from workbench.laws.schedule_design import Form, ScheduleDesign, design_schedule
 from workbench.schema import (
     LossName,
     iter_runs,
@@ -96,6 +96,50 @@ class Roles:
             parse_filter(text)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Design:
+    """What a designed schedule is held to."""
+
+    design: Annotated[
+        int | None, Parameter(help="Also design the best schedule of this many steps.")
+    ] = None
+    peak_lr: Annotated[
+        float | None, Parameter(help="--design: highest learning rate [that of the fitted runs].")
+    ] = None
+    final_lr: Annotated[float, Parameter(help="--design: lowest learning rate.")] = 0.0
+    end_lr: Annotated[
+        float | None, Parameter(help="--design: learning rate of the last step [free].")
+    ] = None
+    warmup_steps: Annotated[
+        int | None, Parameter(help="--design: steps of warm-up [those of the fitted runs].")
+    ] = None
+    form: Annotated[
+        Form, Parameter(help="--design: any course, or a trunk with a decay of this shape.")
+    ] = "free"
+    may_rise: Annotated[
+        bool, Parameter(negative="", help="--design: let the rate rise again after the warm-up.")
+    ] = False
+
+    def find(self, fit: CurveFit, fitted: xr.Dataset) -> ScheduleDesign | None:
+        """Return the best schedule, or None where none was asked for."""
+        if self.design is None:
+            return None
+        warmup = self.warmup_steps
+        if warmup is None:
+            warmup = max(learning_rates(run)[1] for _, run in iter_runs(fitted))
+        return design_schedule(
+            fit,
+            total_steps=self.design,
+            peak_lr=self.peak_lr,
+            warmup_steps=warmup,
+            final_lr=self.final_lr,
+            end_lr=self.end_lr,
+            form=self.form,
+            may_rise=self.may_rise,
+        )
+
+
 @app.command
 def schedule(
     selection: Selection | None = None,
@@ -109,18 +153,19 @@ def schedule(
         Parameter(help="Loss to read; default: eval_loss where every selected run has it."),
     ] = None,
     profile: Annotated[
-        bool, Parameter(negative="", help="multi-power: how the objective rises off its minimum.")
-    ] = False,
-    design: Annotated[
-        int | None, Parameter(help="Also design the best schedule of this many steps.")
+        bool | None,
+        Parameter(
+            negative="--no-profile",
+            help="How the objective rises off its minimum; default: with --law multi-power.",
+        ),
     ] = None,
-    final_lr: Annotated[float, Parameter(help="--design: lowest learning rate.")] = 0.0,
+    design: Design | None = None,
     json: AsJson = False,
 ) -> None:
     """Fit a law to runs under some schedules and predict runs under others."""
-    roles = roles or Roles()
+    roles, design = roles or Roles(), design or Design()
     roles.check(law)
-    if (profile or design) and law in ("noise", "annealing"):
+    if (profile or design != Design()) and law in ("noise", "annealing"):
         msg = f"--profile and --design go with --law multi-power, found {law}."
         raise ArgumentError(msg)
     every = (selection or Selection()).runs()
@@ -138,10 +183,10 @@ def schedule(
         data |= {"predictions": [curve.to_dict() for curve in curves]}
         data["prediction_interval"] = describe_interval(fit)
         text = "\n".join([text, _table(scores, curves), f"intervals: {describe_interval(fit)}"])
-        if profile:
+        if profile or (profile is None and law == "multi-power"):
             data["profile"], text = _profile(fitted, chosen, text)
-        if design:
-            best = _design(fit, fitted, design, final_lr)
+        best = design.find(fit, fitted)
+        if best is not None:
             data["design"], text = _design_dict(best), f"{text}\n{best}"
     if roles.relatives:
         ends = transfer_cooldowns(
@@ -245,19 +290,21 @@ def _profile(fitted: xr.Dataset, loss: LossName, text: str) -> tuple[dict[str, A
     return data, "\n".join([text, *lines])
 
 
-def _design(fit: CurveFit, fitted: xr.Dataset, steps: int, final_lr: float) -> ScheduleDesign:
-    warmup = max(learning_rates(run)[1] for _, run in iter_runs(fitted))
-    return design_schedule(fit, total_steps=steps, warmup_steps=warmup, final_lr=final_lr)
-
-
 def _design_dict(best: ScheduleDesign) -> dict[str, Any]:
     at = np.unique(np.linspace(0, len(best.lr) - 1, 101).round().astype(int))
     return {
         "step": at,
         "learning_rate": best.lr[at],
         "final_loss": best.final_loss,
+        "lower": best.lower,
+        "upper": best.upper,
+        "level": best.level,
+        "interval": best.interval,
         "usual": dict(best.usual),
+        "gain": best.gain.to_dict() | {"level": best.level, "over": best.gain_over},
+        "gains": {name: gain.to_dict() for name, gain in best.gains.items()},
         "cooldown": best.cooldown,
+        "constraints": dict(best.constraints),
         "warnings": list(best.warnings),
     }
 

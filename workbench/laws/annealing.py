@@ -36,12 +36,8 @@ def fit_annealing(
 
     Parameters
     ----------
-    runs : Dataset (run, obs) or sequence of ScheduledRun
-        Runs of one model size.
-    loss : {"eval_loss", "train_loss"}, optional
-        Which loss; by default `default_loss`.
-    start : float
-        See `scheduled_runs`.
+    runs, loss, start
+        See `fit_multi_power`.
 
     Returns
     -------
@@ -51,7 +47,7 @@ def fit_annealing(
     Raises
     ------
     DataError
-        If the runs are of different model sizes or a learning rate is unknown.
+        As `fit_multi_power`.
     """
     problem = FitRuns(one_model(runs, loss, start))
     problem.exponential = True

@@ -194,17 +194,21 @@ def objective_along(
             cluster=cluster,
         )
 
-    usual = problem.starts(None, fading=True)
-    best = solve(usual, None).params
+    best = solve(problem.starts(None, fading=True), None).params
     out = {}
     for name, values in grids.items():
-        at, heights = NAMES.index(name), []
-        for value in values:
-            starts = [best.copy(), usual[0].copy()]
-            for start in starts:
-                start[at] = np.log(value) if name in _LOG_SCALE else value
-            heights.append(solve(starts, at).objective)
-        out[name] = np.array(heights)
+        at = NAMES.index(name)
+        held = np.log(values) if name in _LOG_SCALE else np.array(values, dtype=np.float64)
+        out[name] = np.empty(len(held))
+        first = int(np.argmin(np.abs(held - best[at])))
+        # Outwards from the minimum, each solution the start of the next.
+        for order in (range(first, len(held)), range(first - 1, -1, -1)):
+            start = best
+            for i in order:
+                start = start.copy()
+                start[at] = held[i]
+                found = solve([start], at)
+                out[name][i], start = found.objective, found.params
     return out
 
 

@@ -66,10 +66,8 @@ def choose_schedule_law(
     ----------
     runs : Dataset (run, obs) or sequence of ScheduledRun
         Runs of one model size, at least three.
-    loss : {"eval_loss", "train_loss"}, optional
-        Which loss; by default `default_loss`.
-    start : float
-        See `scheduled_runs`.
+    loss, start
+        See `fit_multi_power`.
 
     Returns
     -------
