@@ -113,7 +113,8 @@ class Question:
             tests = back_test(evidence, here, rules, level=level, progress=progress)
             members = [found for rule in rules.values() if (found := rule(evidence, here, level))]
         if by_law is not None:
-            members.append(by_law.member)
+            # A member that no other size has tested does not join one whose error is measured.
+            members = [m for m in members if len(tests[m.name].error)] + [by_law.member]
         if not members and rules:
             raise DataError(_does_not_apply(method, evidence, here))
         if not members:
