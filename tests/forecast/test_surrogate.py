@@ -16,7 +16,7 @@ from workbench.forecast.kernels_surrogate import (
     macro_mae,
     surrogate_curve,
 )
-from workbench.schema import conform, make_runs
+from workbench.schema import conform, make_runs, take_runs
 
 GRID = np.linspace(0.2, 1, 161)
 TRUTH = {"b_const": 0.05, "b_exp": -0.5, "q_const": 4.0, "q_exp": -0.4}
@@ -198,6 +198,15 @@ def test_fit_to_runs_with_intervals_that_hold_the_truth(runs):
     assert calls[-1] == (61, 61)
     assert fit.to_dataset()["estimate"].sel(parameter="b_exp") == fit.b_exp.estimate
     assert "b_exp" in fit._repr_html_()
+
+
+def test_order_of_runs_and_unit_of_loss_do_not_change_the_fit(runs):
+    moved = take_runs(runs, np.arange(40)[::-1])
+    moved = moved.assign(eval_loss=moved["eval_loss"] / np.log(2))
+    one, two = (fit_surrogate(ds, m=0.05, bootstrap=0) for ds in (runs, moved))
+    for name, found in one.params.items():
+        assert two.params[name].estimate == pytest.approx(found.estimate, rel=1e-6)
+    assert two.mae == pytest.approx(one.mae, rel=1e-9)
 
 
 def test_the_exponent_of_progress_is_chosen_by_the_curves(runs):

@@ -68,6 +68,15 @@ def test_published_procedure_by_hand():
     assert "published procedure on these runs lr_D" in str(fit)
 
 
+def test_order_of_runs_and_unit_of_loss_do_not_matter():
+    given = grids(noise=1e-3)
+    order = np.random.default_rng(0).permutation(len(given[0]))
+    n, d, lr, batch, loss = (column[order] for column in given)
+    one, two = fit_optimum(*given), fit_optimum(n, d, lr, batch, loss / np.log(2))
+    for name, found in one.params.items():
+        assert two.params[name].estimate == pytest.approx(found.estimate, rel=1e-6), name
+
+
 def test_tau_needs_the_weight_decay():
     fit = fit_optimum(*grids())
     assert fit.tau_TPP is None
