@@ -59,9 +59,9 @@ def predict_final(
         ``align``: the prefix is aligned to each reference of the same schedule, τ and TPP.
         ``surrogate``: the law of the remaining drop over the run's controls. ``schedule``: a law
         of curves fitted to references of any schedule. ``own``: the power law of the prefix, with
-        a wide interval. ``auto``: the first two, the scaling law of the final losses and, where
-        references share the model, the Multi-Power Law of the schedule, weighted by how well each
-        predicts the references; or ``schedule`` where no reference shares the schedule.
+        a wide interval. ``auto``: the first two and the scaling law of the final losses, weighted
+        by how well each predicts the references; or ``schedule`` where no reference shares the
+        schedule, or all are of one size, so that nothing tests the others.
     loss : {"eval_loss", "train_loss"}, optional
         Which loss; by default the held-out one where run and references have it.
     level : float

@@ -3,7 +3,7 @@
 Where the references hold runs of the same size and about the same peak rate, whatever their
 schedules, a law of the whole schedule says where the run ends, and the prefix only checks it. From
 other sizes such a law does worse than the other members (2.4 % at 30 % of training on public cosine
-runs against 0.5 %), so it is not asked there.
+runs against 0.5 %), so it is not asked there, nor where other members have been tested.
 """
 
 from __future__ import annotations
