@@ -98,6 +98,29 @@ def test_runs_of_another_model_or_rate_are_not_asked(target, others):
         multi_power_law(concat_runs([flat]), "train_loss").curve(target, np.array([1.0]))
 
 
+def test_a_reference_that_begins_after_the_cut_still_serves_the_law(runs):
+    target = select_runs(runs, ["schedule=two-stage"])
+    resumed = select_runs(runs, ["schedule=constant,wsd"])
+    late = resumed["step"].to_numpy() > 1000
+    size = [int(late[:99].sum()), int(late[99:].sum())]
+    resumed = resumed.isel(obs=np.flatnonzero(late)).assign(row_size=("run", size))
+    found = predict_final(target, reference=resumed, at=0.3)
+    assert found.method == "multi-power"
+    assert set(found.reference) == {"constant", "wsd"}
+    assert found.path.loss[-1] == pytest.approx(found.estimate)
+    with pytest.raises(DataError, match="too few records"):
+        predict_final(target, reference=resumed, at=0.3, method="align")
+
+
+def test_the_law_stands_back_where_other_members_are_tested(make_ladder):
+    ladder = make_ladder(sizes=(1e6, 2e6, 4e6, 8e6), seeds=(0, 1))
+    ladder = ladder.assign_coords(peak_lr=("run", np.full(8, 1e-3)))
+    found = predict_final(
+        take_runs(ladder, np.array([7])), reference=take_runs(ladder, np.arange(7))
+    )
+    assert "multi-power" not in found.weights
+
+
 @pytest.mark.parametrize("fitter", [multi_power_law, annealing_law])
 def test_either_law_is_a_law_of_curves(target, others, fitter):
     shape = fitter(others, "train_loss").curve(target, np.array([0.5, 1.0]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import xarray as xr
 
 from workbench.curves import record_progress
 from workbench.errors import ArgumentError, DataError
-from workbench.forecast.evidence import Evidence, gather, usable
+from workbench.forecast.evidence import Evidence, gather
 from workbench.forecast.kernels_prefix import ALIGNERS, Aligner
 from workbench.forecast.members_asked import (
     METHODS,
@@ -60,9 +59,9 @@ def predict_final(
         ``align``: the prefix is aligned to each reference of the same schedule, τ and TPP.
         ``surrogate``: the law of the remaining drop over the run's controls. ``schedule``: a law
         of curves fitted to references of any schedule. ``own``: the power law of the prefix, with
-        a wide interval. ``auto``: the first two, the scaling law of the final losses and, where
-        references share the model, the Multi-Power Law of the schedule, weighted by how well each
-        predicts the references; or ``schedule`` where no reference shares the schedule.
+        a wide interval. ``auto``: the first two and the scaling law of the final losses, weighted
+        by how well each predicts the references; or ``schedule`` where no reference shares the
+        schedule, or all are of one size, so that nothing tests the others.
     loss : {"eval_loss", "train_loss"}, optional
         Which loss; by default the held-out one where run and references have it.
     level : float
@@ -99,10 +98,8 @@ def predict_final(
     reference = as_runs(reference)
     loss = loss_of(truncate(run, at), reference, loss)
     here = _prefix_of(run, at, loss)
-    evidence, left_out = usable(gather(reference, at=here.at, loss=loss, finished=True), here)
-    question = Question(reference, run, evidence, here, loss, level, aligner)
-    made = question.answer(method, law, progress)
-    return _forecast(run, loss, level, asked, replace(made, left_out=tuple(left_out)))
+    question = Question(reference, run, here, loss, level, aligner)
+    return _forecast(run, loss, level, asked, question.answer(method, law, progress))
 
 
 def _forecast(

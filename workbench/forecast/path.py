@@ -54,17 +54,19 @@ class Path:
 
 
 def path_to_end(
-    reference: Evidence, run: Evidence, member: Member, *, course: Floats | None = None
+    reference: Evidence | None, run: Evidence, member: Member, *, course: Floats | None = None
 ) -> Path:
     """Return the curve from the run's level at `at` to its predicted end.
 
     Of the remaining drop of log loss, the share still to come at each progress is that of `course`,
     a log loss along `Evidence.progress` that a law predicts, or else the mean over the nearest
     references of the run's schedule (of all, where none shares it), whose spread widens the band.
-    At the end the band is the interval of the final loss.
+    At the end the band is the interval of the final loss. Without either it is a straight path.
     """
     if course is not None:
         share, spread, x = _along(course, run)
+    elif reference is None:
+        return straight_path(run, member)
     else:
         same = reference.schedule == run.schedule[0]
         near = reference.take(same) if same.any() else reference

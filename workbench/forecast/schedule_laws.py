@@ -3,7 +3,7 @@
 Where the references hold runs of the same size and about the same peak rate, whatever their
 schedules, a law of the whole schedule says where the run ends, and the prefix only checks it. From
 other sizes such a law does worse than the other members (2.4 % at 30 % of training on public cosine
-runs against 0.5 %), so it is not asked there.
+runs against 0.5 %), so it is not asked there, nor where other members have been tested.
 """
 
 from __future__ import annotations
@@ -146,6 +146,8 @@ def law_forecast(
     The prefix moves the curve by the share δ²/(δ² + (2·sd)²) of the factor δ by which it departs
     from the law: on fitted runs a full alignment was no better, and worse from 10 % of a run.
     """
+    if int(same_model(reference, run).sum()) < _FEWEST_RUNS:
+        return None
     lr = planned_rates_of(run)
     near = relatives(reference, run, lr, loss)
     if not near:
@@ -169,12 +171,7 @@ def relatives(
 
     Empty where there are fewer than two or none lowers its rate; see `law_forecast`.
     """
-    same = np.ones(reference.sizes["run"], dtype=bool)
-    for name in ("model_size", "batch_size"):
-        values, own = _column(reference, name), _column(run, name)[0]
-        apart = np.abs(np.log(values / own))
-        same &= apart < _SAME if name == "model_size" else ~(apart >= _SAME)
-    same &= ~np.isin(run_names(reference), run_names(run))
+    same = same_model(reference, run)
     if int(same.sum()) < _FEWEST_RUNS:
         return []
     read = scheduled_runs(take_runs(reference, same), loss=loss)
@@ -186,6 +183,15 @@ def relatives(
     if not falling or len(near) < _FEWEST_RUNS:
         return []
     return near if lowers_its_rate(near) else [*near[:-1], falling[0]]
+
+
+def same_model(reference: xr.Dataset, run: xr.Dataset) -> NDArray[np.bool_]:
+    """Return which references are other runs of the run's size and batch size, shape (run,)."""
+    same = ~np.isin(run_names(reference), run_names(run))
+    for name in ("model_size", "batch_size"):
+        apart = np.abs(np.log(_column(reference, name) / _column(run, name)[0]))
+        same &= apart < _SAME if name == "model_size" else ~(apart >= _SAME)
+    return np.asarray(same)
 
 
 def planned_rates_of(run: xr.Dataset) -> Floats:

@@ -88,7 +88,11 @@ class ScheduleDesign:
             f"predicted gain over the best of these, {self.gain_over}: {self.gain.estimate:.5f} "
             f"nats/token ({self.gain.lower:.5f} to {self.gain.upper:.5f}, {self.level:.0%})"
         )
-        held = ", ".join(f"{name} {value}" for name, value in self.constraints.items())
+        held = ", ".join(
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in self.constraints.items()
+            if value is not None and value is not False
+        )
         return "\n".join([head, *rows, gain, f"held to: {held}", *self.warnings])
 
 
