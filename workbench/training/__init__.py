@@ -8,16 +8,21 @@ from workbench.training.plan import FamilyPlan, RunPlan, plan_family
 from workbench.training.progress import TrainEvent
 from workbench.training.shape import ModelShape
 from workbench.training.spec import FamilySpec, load_spec, parse_spec, preset_names
+from workbench.training.task import Batch, Task
+from workbench.training.tasks import build_task
 
 __all__ = [
+    "Batch",
     "FamilyPlan",
     "FamilySpec",
     "MarkovLanguage",
     "ModelShape",
     "RunOutcome",
     "RunPlan",
+    "Task",
     "TrainEvent",
     "TrainResult",
+    "build_task",
     "load_spec",
     "parse_spec",
     "plan_family",
