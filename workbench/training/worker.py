@@ -21,9 +21,10 @@ import numpy as np
 
 from workbench.store import Address, open_store
 from workbench.store.writer import EndStatus, RunWriter
-from workbench.training.language import MarkovLanguage
 from workbench.training.plan import RunPlan
 from workbench.training.spec import FamilySpec
+from workbench.training.task import Task
+from workbench.training.tasks import build_task
 
 if TYPE_CHECKING:
     from workbench.training.engine import StepRecord
@@ -99,7 +100,7 @@ def work(
     import torch
 
     torch.set_num_threads(1)
-    language = MarkovLanguage(**assignment.spec.task.effects())
+    task = build_task(assignment.spec)
     if hasattr(os, "nice"):
         os.nice(5)  # a page being opened goes first
     while not stop.is_set():
@@ -108,13 +109,13 @@ def work(
             next_job.value += 1
         if number >= len(assignment.jobs):
             return
-        _train_job(assignment, assignment.jobs[number], language, stop, reports)
+        _train_job(assignment, assignment.jobs[number], task, stop, reports)
 
 
 def _train_job(
     assignment: Assignment,
     plans: tuple[RunPlan, ...],
-    language: MarkovLanguage,
+    task: Task,
     stop: Event,
     reports: Connection,
 ) -> None:
@@ -123,7 +124,13 @@ def _train_job(
     spec = assignment.spec
     with _live_runs(assignment, plans, reports) as runs:
         flushed = time.monotonic()
-        records = train_rows(plans, language, optimizer=spec.optimizer, evaluation=spec.evaluation)
+        records = train_rows(
+            plans,
+            task,
+            optimizer=spec.optimizer,
+            evaluation=spec.evaluation,
+            compute=spec.compute,
+        )
         for record in records:
             for row, run in enumerate(runs):
                 run.add(record, row)
