@@ -21,10 +21,10 @@ import pandas as pd
 
 from workbench.errors import ArgumentError, DataError
 from workbench.store import Address, Store, open_store
-from workbench.training.language import MarkovLanguage
 from workbench.training.plan import CHUNK_TOKENS, FamilyPlan, RunPlan, plan_family
 from workbench.training.progress import Tracker, TrainEvent
 from workbench.training.spec import FamilySpec, parse_spec
+from workbench.training.tasks import build_task
 from workbench.training.worker import Assignment, Report, work
 
 _POLL_SECONDS = 0.2
@@ -135,9 +135,9 @@ def jobs_of(runs: Sequence[RunPlan], *, processes: int) -> tuple[tuple[RunPlan, 
 
     A group is split further when there would be fewer jobs than processes.
     """
-    groups: dict[tuple[object, int], list[RunPlan]] = {}
+    groups: dict[tuple[object, ...], list[RunPlan]] = {}
     for run in runs:
-        groups.setdefault((run.shape, run.sequences), []).append(run)
+        groups.setdefault(run.batch_key, []).append(run)
     jobs: list[tuple[RunPlan, ...]] = []
     for members in groups.values():
         fitting = max(1, CHUNK_TOKENS // members[0].batch_size)
@@ -188,11 +188,12 @@ def _check_same(run: RunPlan, row: dict[Any, Any]) -> None:
 
 def _register(store: Store, plan: FamilyPlan, todo: Sequence[RunPlan]) -> None:
     """Say in the store which runs will come, so that they are seen before they start."""
-    entropy = MarkovLanguage(**plan.spec.task.effects()).entropy
+    entropy = build_task(plan.spec).entropy
+    known_loss = {"irreducible_loss": entropy} if math.isfinite(entropy) else {}
     known = set(store.table()["run_id"])
     for run in todo:
         if run.run_id not in known:
-            attributes = run.coordinates() | {"irreducible_loss": entropy}
+            attributes = run.coordinates() | known_loss
             store.plan_run(run.run_id, family=plan.spec.family, attributes=attributes)
 
 
