@@ -72,7 +72,8 @@ class ResidualMlp:
         for block in range(self.shape.depth):
             hidden = F.gelu(torch.bmm(_norm(residual), weight[f"{block}.up"]))
             residual = torch.add(residual, torch.bmm(hidden, weight[f"{block}.down"]), alpha=scale)
-        said = torch.bmm(residual, weight["readout"])[..., 0].float()
+        # A product with one column takes another path alone than in a batch, a sum does not.
+        said = (residual * weight["readout"].transpose(1, 2)).sum(-1).float()
         return 0.5 * (said - targets).square().mean(1)
 
 
