@@ -18,12 +18,14 @@ from torch import Tensor
 
 from workbench.errors import ArgumentError, DataError
 from workbench.training.interventions import Intervention
-from workbench.training.optimizer import OPTIMIZERS
+from workbench.training.muon import RowMuon
+from workbench.training.optimizer import RowAdam, RowAdamW, RowOptimizer, row_norms
 from workbench.training.plan import CHUNK_TOKENS, RunPlan
+from workbench.training.precision import DTYPES, warn_where_slow
 from workbench.training.spec import Compute, Evaluation, Optimizer
 from workbench.training.task import Batch, Task
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+OPTIMIZERS: dict[str, type[RowOptimizer]] = {"adamw": RowAdamW, "adam": RowAdam, "muon": RowMuon}
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class RowBatch:
         self.plans, self.task, self.device = tuple(plans), task, torch.device(device)
         self.model = plans[0].shape.row_model()
         optimizer, self.compute = optimizer or Optimizer(), compute or Compute()
+        warn_where_slow(self.compute.precision, self.device)
         self.step = 0
         self._rows = sorted(range(len(plans)), key=lambda run: -plans[run].total_steps)
         weights = self.model.initial_rows([plans[run].seed for run in self._rows])
@@ -284,7 +287,7 @@ class RowBatch:
 
     def _gradient(self, weights: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of each row and its gradient."""
-        weights = weights.detach().to(_DTYPES[self.compute.precision]).requires_grad_()
+        weights = weights.detach().to(DTYPES[self.compute.precision]).requires_grad_()
         losses = self.model.row_losses(weights, inputs, targets)
         # Rows share no weight, so the gradient of the sum holds each row's own gradient.
         (gradient,) = torch.autograd.grad(losses.sum(), weights)
@@ -331,11 +334,6 @@ class RowBatch:
         inputs = np.stack([batch.inputs for batch in batches])
         targets = np.stack([batch.targets for batch in batches])
         return torch.from_numpy(inputs).to(self.device), torch.from_numpy(targets).to(self.device)
-
-
-def row_norms(rows: Tensor) -> Tensor:
-    """Return the Euclidean norm of every row, each summed as it would be alone."""
-    return torch.stack([torch.linalg.vector_norm(row) for row in rows])
 
 
 def _controls(plans: Sequence[RunPlan]) -> tuple[Tensor, Tensor]:

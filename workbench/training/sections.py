@@ -143,7 +143,7 @@ class Optimizer(Section):
     `clip_norm` bounds every run's gradient norm.
     """
 
-    name: Literal["adamw", "adam"] = "adamw"
+    name: Literal["adamw", "adam", "muon"] = "adamw"
     peak_lr: Positive = 0.016
     batch_rule: Literal["fixed", "sqrt", "linear"] = "fixed"
     beta1: Beta = 0.9
