@@ -16,10 +16,10 @@ from workbench.recipes import (
     find_recipe,
     steps_for_tokens,
 )
+from workbench.training.fault_section import NO_FAULT
 from workbench.training.mlp_shape import MlpShape
 from workbench.training.run_plan import CHUNK_TOKENS, FamilyPlan, RunPlan, TrainedShape
 from workbench.training.sections import (
-    NO_FAULT,
     FourierSection,
     Group,
     Mlp,

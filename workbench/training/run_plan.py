@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.recipes import Schedule, schedule_factors, weight_decay_for_tau
+from workbench.training.fault_section import Fault
 from workbench.training.row_model import Shape
-from workbench.training.sections import Fault
 from workbench.training.spec import FamilySpec
 
 # Rows are trained together in chunks of about this many tokens, so that they stay in the cache.
@@ -189,8 +189,12 @@ class RunPlan:
     def _fault_coordinates(self) -> dict[str, float | str]:
         if self.fault is None:
             return {}
-        end = 1.0 if self.fault.until is None else self.fault.until
-        return {"fault": self.fault.kind, "fault_at": self.fault.at, "fault_until": end}
+        found: dict[str, float | str] = {
+            "fault": self.fault.kind,
+            "fault_at": self.fault.at,
+            "fault_until": self.fault.end,
+        }
+        return found | ({} if self.fault.amount is None else {"fault_size": self.fault.amount})
 
 
 @dataclass(frozen=True)

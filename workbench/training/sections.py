@@ -19,7 +19,6 @@ Seed = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
-NO_FAULT = "none"
 
 
 def _listed(value: Any) -> Any:
@@ -207,35 +206,6 @@ class Evaluation(Section):
     noise_batches: Annotated[int, Field(ge=0)] = 0
 
 
-FaultKind = Literal[
-    "loss_bias",
-    "learning_rate_glitch",
-    "duplicated_data",
-    "gradient_scale",
-    "optimizer_reset",
-    "corrupted_shard",
-    "label_shift",
-    "nan",
-    "slow_drift",
-]
-
-
-class Fault(Section):
-    """Something that goes wrong in the runs of the groups that name it.
-
-    Progress `at` is where it starts, `until` where it ends (the end of the run unless given; what
-    happens once happens at `at`). `size` is how large: see `workbench.training.faults`, where
-    every kind says what its size means and has its own default.
-    """
-
-    name: Name
-    kind: FaultKind
-    at: Annotated[float, Field(ge=0, lt=1)]
-    until: Fraction | None = None
-    size: Positive | None = None
-    sequences: Count | None = None
-
-
 class Group(Section):
     """A grid of runs: every combination of the listed values.
 
@@ -256,7 +226,7 @@ class Group(Section):
     beta1: OneOrMore[Beta] | None = None
     beta2: OneOrMore[Beta] | None = None
     parameterisation: OneOrMore[Parameterisation] | None = None
-    fault: OneOrMore[Name] = (NO_FAULT,)
+    fault: OneOrMore[Name] = ("none",)
     data_seed: Seed | None = None
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     decay_fraction: Fraction | None = None

@@ -11,12 +11,11 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from workbench.errors import ArgumentError
+from workbench.training.fault_section import NO_FAULT, Fault
 from workbench.training.sections import (
-    NO_FAULT,
     BatchRule,
     Compute,
     Evaluation,
-    Fault,
     FourierSection,
     Group,
     Horizon,
@@ -157,10 +156,6 @@ def _check_faults(spec: FamilySpec) -> None:
         if name == NO_FAULT or names.count(name) > 1:
             why = "means no fault" if name == NO_FAULT else "is given twice"
             msg = f"fault name {name!r} {why}: give every [[fault]] a name of its own"
-            raise ValueError(msg)
-    for fault in spec.fault:
-        if fault.until is not None and fault.until <= fault.at:
-            msg = f"fault {fault.name!r} ends at {fault.until:g}, not after its start {fault.at:g}"
             raise ValueError(msg)
     for number, group in enumerate(spec.group, start=1):
         for name in group.fault:
