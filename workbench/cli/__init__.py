@@ -10,6 +10,7 @@ from workbench.cli import (
     schedule_verb,
     science_verbs,
     serving_verbs,
+    train_verb,
 )
 from workbench.cli.app import app, main, run
 
@@ -24,4 +25,5 @@ __all__ = [
     "schedule_verb",
     "science_verbs",
     "serving_verbs",
+    "train_verb",
 ]
