@@ -10,6 +10,7 @@ from workbench.cli import (
     schedule_verb,
     science_verbs,
     serving_verbs,
+    stop_verb,
     train_verb,
 )
 from workbench.cli.app import app, main, run
@@ -25,5 +26,6 @@ __all__ = [
     "schedule_verb",
     "science_verbs",
     "serving_verbs",
+    "stop_verb",
     "train_verb",
 ]
