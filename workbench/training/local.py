@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -44,20 +44,12 @@ class LocalLauncher:
 
 
 @dataclass
-class _Work:
-    """A job and how many processes have died over it."""
-
-    job: Job
-    deaths: int = 0
-
-
-@dataclass
 class _Member:
     """A process, what it is at, and the environment that one in its place is given."""
 
     process: SpawnProcess
     environment: Mapping[str, str]
-    work: _Work | None = None
+    job: Job | None = None
 
 
 class LocalCrew:
@@ -74,8 +66,9 @@ class LocalCrew:
     ) -> None:
         self.died: list[str] = []
         self._assignment = assignment
-        self._waiting = deque(_Work(job) for job in jobs)
+        self._waiting = deque(jobs)
         self._members: dict[Connection, _Member] = {}
+        self._deaths: Counter[str] = Counter()
         self._stopping = False
         for environment in environments[: len(jobs)]:
             self._hire(environment)
@@ -130,34 +123,29 @@ class LocalCrew:
     def _occupy(self, line: Connection) -> None:
         """Give a free process its next job, or let it go."""
         member = self._members[line]
-        member.work = self._waiting.popleft() if self._waiting and not self._stopping else None
-        self._send(line, None if member.work is None else member.work.job)
+        member.job = self._waiting.popleft() if self._waiting and not self._stopping else None
+        self._send(line, member.job)
 
     def _leave(self, line: Connection) -> None:
         member = self._members.pop(line)
         member.process.join()
         line.close()
-        code = member.process.exitcode
-        if not code or self._stopping:
+        code, lost = member.process.exitcode, member.job
+        if not code or self._stopping or (lost is None and not self._waiting):
             return
-        task = member.work
-        if task is not None:
-            task.deaths += 1
-            self._waiting.appendleft(task)
-        elif self._waiting:  # it died before it had anything to do
-            self._stillborn += 1
-        else:
-            return
-        if max(self._stillborn, 0 if task is None else task.deaths) < MOST_DEATHS:
+        over = "" if lost is None else lost.runs[0].run_id
+        self._deaths[over] += 1
+        given_up = self._deaths[over] >= MOST_DEATHS
+        if given_up:
+            self.died.append(
+                f"{MOST_DEATHS} processes ended before their work was done, the last with exit "
+                f"code {code} (a negative code is the signal that killed it, often for lack of "
+                "memory)"
+            )
+        elif lost is not None:
+            self._waiting.appendleft(lost)
+        if self._waiting and not (given_up and lost is None):
             self._hire(member.environment)
-            return
-        if task is not None:
-            self._waiting.remove(task)
-            self._hire(member.environment) if self._waiting else None
-        self.died.append(
-            f"a process ended before its work was done (exit code {code}; a negative code is the "
-            f"signal that killed it, often for lack of memory), {MOST_DEATHS} times"
-        )
 
     def _send(self, line: Connection, what: Job | None) -> None:
         with suppress(OSError):  # a process that has just died is noticed by its silence

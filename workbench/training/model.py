@@ -6,40 +6,58 @@ are in the batch: row k equals the same run alone, bit for bit, on one CPU and o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workbench.recipes import residual_multiplier
-from workbench.training.shape import ModelShape
+from workbench.training.row_model import normal_rows
+from workbench.training.shape import ModelShape, Parameter
 
 _ALIBI_SLOPES = (2.0, 0.5, 0.125, 0.0)
 
 
-def initial_rows(shape: ModelShape, seeds: list[int]) -> Tensor:
-    """Draw fresh weights, one row per seed.
+class Transformer:
+    """The `RowModel` of a `ModelShape`.
 
     Parameters
     ----------
     shape : ModelShape
         Shape that all rows share.
-    seeds : list of int
-        Seed of each row.
-
-    Returns
-    -------
-    Tensor, float32, shape (run, model_size)
     """
-    scale = np.concatenate([np.full(p.size, p.init_std, np.float32) for p in shape.parameters])
-    rows = [
-        np.random.default_rng([2, seed]).standard_normal(shape.model_size, dtype=np.float32)
-        for seed in seeds
-    ]
-    return torch.from_numpy(np.stack(rows) * scale)
+
+    def __init__(self, shape: ModelShape) -> None:
+        self.shape = shape
+
+    @property
+    def model_size(self) -> int:
+        """Parameters N of a row."""
+        return self.shape.model_size
+
+    @property
+    def flops_per_token(self) -> int:
+        """Training FLOP per token."""
+        return self.shape.flops_per_token
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Layout of a row."""
+        return self.shape.parameters
+
+    def initial_rows(self, seeds: Sequence[int]) -> Tensor:
+        """Draw fresh weights, one row per seed; Tensor, float32, shape (run, model_size)."""
+        return normal_rows(self.parameters, seeds)
+
+    def row_losses(self, weights: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return each row's mean cross-entropy [nats/token], Tensor of shape (run,).
+
+        The first target of a sequence has too little context to count.
+        """
+        losses = token_losses(weights, inputs, targets, shape=self.shape)
+        return losses[:, :, 1:].mean((1, 2))
 
 
 def token_losses(weights: Tensor, inputs: Tensor, targets: Tensor, *, shape: ModelShape) -> Tensor:
@@ -61,7 +79,7 @@ def token_losses(weights: Tensor, inputs: Tensor, targets: Tensor, *, shape: Mod
     runs, sequences, positions = inputs.shape
     weight = _named(weights, shape)
     residual = _embed(weight["embedding"], inputs)
-    scale = residual_multiplier(shape.depth)
+    scale = shape.scaling.residual_multiplier
     for block in range(shape.depth):
         attended = _attention(
             torch.bmm(_norm(residual), weight[f"{block}.qkv"]), sequences, shape=shape

@@ -13,7 +13,6 @@ from workbench.errors import ArgumentError
 from workbench.recipes import (
     NamedSchedule,
     Schedule,
-    learning_rate_multiplier,
     schedule_factors,
     steps_for_tokens,
     weight_decay_for_tau,
@@ -93,9 +92,7 @@ class RunPlan:
     @property
     def peak_lr(self) -> float:
         """Peak learning rate η of the hidden matrices."""
-        return self.base_lr * learning_rate_multiplier(
-            "matrix", width=self.width, base_width=self.shape.base_width
-        )
+        return self.base_lr * self.shape.learning_rate_multiplier
 
     @property
     def weight_decay(self) -> float:
@@ -282,6 +279,8 @@ def model_shape(spec: FamilySpec, width: int) -> ModelShape:
         vocab=spec.task.vocab,
         context=model.context,
         base_width=model.base_width,
+        base_depth=model.base_depth,
+        parameterisation=model.parameterisation,
     )
 
 

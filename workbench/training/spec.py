@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from workbench.errors import ArgumentError
-from workbench.recipes import Schedule
+from workbench.recipes import Parameterisation, Schedule
 
 Value = TypeVar("Value")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -31,13 +31,18 @@ class _Section(BaseModel):
 
 
 class Model(_Section):
-    """The transformer; only its width varies within a family."""
+    """The transformer; only its width varies within a family.
+
+    `parameterisation` says what follows from width and depth, see `workbench.recipes.Scaling`.
+    """
 
     depth: Count = 2
     head_size: Count = 8
     expansion: Count = 4
     context: Annotated[int, Field(ge=3)] = 32
     base_width: Count = 32
+    base_depth: Count = 2
+    parameterisation: Parameterisation = "completep"
 
 
 class Task(_Section):
@@ -56,12 +61,29 @@ class Task(_Section):
 
 
 class Optimizer(_Section):
-    """AdamW; `peak_lr` holds at the base width, decay follows from τ."""
+    """The update rule; `peak_lr` holds at the base shape, decay follows from τ.
 
+    `epsilon_rule` ``completep`` scales ε with width and depth, `clip_norm` bounds every run's
+    gradient norm.
+    """
+
+    name: Literal["adamw", "adam"] = "adamw"
     peak_lr: Positive = 0.016
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
     epsilon: Positive = 1e-12
+    epsilon_rule: Literal["fixed", "completep"] = "fixed"
+    clip_norm: Positive | None = None
+
+
+class Compute(_Section):
+    """How numbers are computed; every width of a family the same way, so that sizes compare.
+
+    ``bfloat16`` rounds the operands of matrix products and keeps weights, optimiser and losses in
+    float32, the reference.
+    """
+
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class BatchRule(_Section):
@@ -100,7 +122,7 @@ class FamilySpec(_Section):
     ----------
     family : str
         Name of the family; run identifiers start with it.
-    model, task, optimizer, batch, evaluation : sections
+    model, task, optimizer, compute, batch, evaluation : sections
         Shared by all runs.
     group : tuple of Group
         One or more grids.
@@ -110,6 +132,7 @@ class FamilySpec(_Section):
     model: Model = Model()
     task: Task = Task()
     optimizer: Optimizer = Optimizer()
+    compute: Compute = Compute()
     batch: BatchRule = BatchRule()
     evaluation: Evaluation = Evaluation()
     group: Annotated[tuple[Group, ...], Field(min_length=1)]
