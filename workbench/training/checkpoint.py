@@ -225,11 +225,6 @@ def clear_finished(folder: Path, finished: Iterable[str]) -> None:
             empty.rmdir()
 
 
-def checkpoint_bytes(runs: Iterable[RunPlan]) -> float:
-    """Return about how much the checkpoints of runs take: weights and two moments, twice [bytes]."""
-    return sum(KEPT * 3 * 4.0 * run.model_size for run in runs)
-
-
 def _name(step: int, digest: str) -> str:
     return f"step-{step:010d}-{digest[:_DIGITS]}{SUFFIX}"
 

@@ -27,6 +27,7 @@ from workbench.training.checkpoint import (
     read_checkpoint,
 )
 from workbench.training.live import LiveRun
+from workbench.training.plan import RunPlan
 from workbench.training.report import Assignment, Job, Report
 from workbench.training.task import Task
 
@@ -96,7 +97,9 @@ def _claimed(
                 run.end("stopped")
 
 
-def _not_done(store: Store, job: Job, tell: Callable[[Report], None]) -> Iterator[tuple]:
+def _not_done(
+    store: Store, job: Job, tell: Callable[[Report], None]
+) -> Iterator[tuple[RunPlan, dict[str, str] | None]]:
     """Yield the plans still to be trained, each with run coordinates to state anew."""
     known = {row["run_id"]: row for row in store.table().to_dict("records")}
     for plan in job.runs:

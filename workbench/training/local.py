@@ -13,7 +13,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from workbench.training.report import Assignment, Job, Report
+from workbench.training.report import Assignment, Device, Job, Report
 from workbench.training.worker import work
 
 POLL_SECONDS = 0.2
@@ -29,9 +29,15 @@ class LocalLauncher:
     ----------
     environments : sequence of mapping of str to str
         Variables of each process; their number is the number of processes.
+    device : {"cpu", "cuda"}
+        Where they compute.
+    memory : int or None
+        Of the smallest device [bytes], where it is known.
     """
 
     environments: Sequence[Mapping[str, str]]
+    device: Device = "cpu"
+    memory: int | None = None
 
     @property
     def workers(self) -> int:
@@ -105,9 +111,6 @@ class LocalCrew:
         self._stopping = True
         for member in self._members.values():
             member.process.terminate()
-
-    def close(self) -> None:
-        """Nothing is left: every process has been waited for."""
 
     def _hire(self, environment: Mapping[str, str]) -> None:
         context = multiprocessing.get_context("spawn")

@@ -122,9 +122,6 @@ class Crew(Protocol):
     def terminate(self) -> None:
         """End the jobs at once."""
 
-    def close(self) -> None:
-        """Give back what the crew has started, when nothing is working any more."""
-
     @property
     def died(self) -> Sequence[str]:
         """Why jobs were given up, one sentence each."""
@@ -136,6 +133,14 @@ class Launcher(Protocol):
     @property
     def workers(self) -> int:
         """How many jobs it trains at once."""
+
+    @property
+    def device(self) -> Device:
+        """Where its workers compute."""
+
+    @property
+    def memory(self) -> int | None:
+        """Of the smallest of their devices [bytes]; None when it is not known."""
 
     def start(self, assignment: Assignment, jobs: Sequence[Job]) -> Crew:
         """Start training `jobs`, costliest first."""
