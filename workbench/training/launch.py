@@ -1,4 +1,4 @@
-"""Train a family: what is left of it becomes jobs, a launcher trains them, the store has the rest."""
+"""Train a family: what is left of it becomes jobs, and a launcher trains them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,19 @@ from workbench.errors import ArgumentError, DataError
 from workbench.store import Address, Store, open_store
 from workbench.training.checkpoint import clear_finished
 from workbench.training.jobs import jobs_of
-from workbench.training.launchers import LauncherName, open_launcher
+from workbench.training.launchers import open_launcher
 from workbench.training.plan import FamilyPlan, RunPlan, plan_family
 from workbench.training.preflight import require_memory, require_room, require_torch
 from workbench.training.progress import Tracker, TrainEvent
-from workbench.training.report import Assignment, Crew, Job, Launcher, Pace
+from workbench.training.report import (
+    Assignment,
+    Crew,
+    Job,
+    Launcher,
+    LauncherName,
+    Pace,
+    WantedDevice,
+)
 from workbench.training.spec import FamilySpec, parse_spec
 from workbench.training.tasks import build_task
 
@@ -69,7 +77,7 @@ def train_family(
     processes: int | None = None,
     launcher: LauncherName | AbstractContextManager[Launcher] = "local",
     scheduler: str | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "cpu",
+    device: WantedDevice = "auto",
     checkpoints: str | os.PathLike[str] | None = None,
     pace: Pace | None = None,
     resume: bool = True,
@@ -100,8 +108,9 @@ def train_family(
     scheduler : str, optional
         With ``"dask"``: address of the cluster's scheduler, or ``"slurm"`` to have workers queued
         by dask-jobqueue as its configuration says; by default a cluster on this machine.
-    device : {"cpu", "cuda", "auto"}
-        Where to compute. One worker per CUDA device; a model is never split over devices.
+    device : {"auto", "cpu", "cuda"}
+        Where to compute; ``auto`` takes CUDA devices where there are any. One worker per device: a
+        model is never split over several.
     checkpoints : path, optional
         Folder of the checkpoints, which all workers reach; by default in the folder of the store,
         or of its curves.
@@ -138,19 +147,17 @@ def train_family(
         spec = parse_spec(spec.model_dump() | {"family": family})
     plan = plan_family(spec)
     require_torch()
+    place = launcher
+    if isinstance(place, str):
+        place = open_launcher(place, scheduler=scheduler, processes=processes, device=device)
     with closing(open_store(store_path, create=True)) as store:
         todo = _unfinished(plan, store, resume=resume)
         folder = checkpoint_folder(store, checkpoints) / spec.family
         tracker = Tracker(plan, todo, started=started, show=progress, on_event=on_event)
         if todo:
-            opened = launcher
-            if isinstance(launcher, str):
-                opened = open_launcher(
-                    launcher, scheduler=scheduler, processes=processes, device=device
-                )
-            with opened as place:
-                assignment, jobs = _prepare(store, plan, todo, place, folder, pace or Pace())
-                crew = place.start(assignment, jobs)
+            with place as opened:
+                assignment, jobs = _prepare(store, plan, todo, opened, folder, pace or Pace())
+                crew = opened.start(assignment, jobs)
                 _see_through(store, plan, crew, tracker, stop or threading.Event())
             store.consolidate()
         outcomes = _outcomes(plan, store.table())

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import get_args
 
 from workbench.errors import ArgumentError
 from workbench.training.local import LocalLauncher, available_cores
 from workbench.training.preflight import choose_device, find_gpus, machine_memory
-from workbench.training.report import Device, Launcher
-
-LauncherName = Literal["local", "dask"]
-WantedDevice = Literal["auto", "cpu", "cuda"]
+from workbench.training.report import Device, Launcher, LauncherName, WantedDevice
 
 
 def open_launcher(
@@ -42,17 +39,17 @@ def open_launcher(
     if processes is not None and processes < 1:
         msg = f"processes must be at least 1, found {processes}."
         raise ArgumentError(msg)
+    if name not in get_args(LauncherName):
+        msg = f"launcher must be local or dask, found {name!r}."
+        raise ArgumentError(msg)
     if name == "local":
         if scheduler is not None:
             msg = f"scheduler {scheduler!r} is for --launcher dask; the local one has none."
             raise ArgumentError(msg)
         return nullcontext(local_launcher(processes, choose_device(device)))
-    if name == "dask":
-        from workbench.training.dask_launcher import dask_launcher
+    from workbench.training.dask_launcher import dask_launcher
 
-        return dask_launcher(scheduler=scheduler, processes=processes, device=device)
-    msg = f"launcher must be local or dask, found {name!r}."
-    raise ArgumentError(msg)
+    return dask_launcher(scheduler=scheduler, processes=processes, device=device)
 
 
 def local_launcher(processes: int | None, device: Device) -> LocalLauncher:

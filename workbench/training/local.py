@@ -118,7 +118,7 @@ class LocalCrew:
         process = context.Process(
             target=work, args=(self._assignment, dict(environment), other), daemon=True
         )
-        with _deaf_children():
+        with deaf_children():
             process.start()
         other.close()
         self._members[own] = _Member(process, environment)
@@ -156,7 +156,7 @@ class LocalCrew:
 
 
 @contextmanager
-def _deaf_children() -> Iterator[None]:
+def deaf_children() -> Iterator[None]:
     """Start children deaf to Ctrl-C: it reaches the whole group, but only this process decides."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 from workbench.errors import ArgumentError
 from workbench.training.checkpoint import KEPT
 from workbench.training.plan import RunPlan
-from workbench.training.report import Device, Job
+from workbench.training.report import Device, Job, WantedDevice
 
 BYTES_PER_PARAMETER = 24
 """Weights, two moments, gradient and what an update holds beside them, in float32."""
@@ -71,7 +71,7 @@ def find_gpus() -> tuple[Gpu, ...]:
     return tuple(Gpu(name.strip(), memory) for name, memory in zip(names, memories, strict=False))
 
 
-def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
+def choose_device(wanted: WantedDevice) -> Device:
     """Return where to train: ``auto`` takes CUDA devices where there are any.
 
     Raises
@@ -79,7 +79,7 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
     ArgumentError
         If CUDA is asked for and there is no such device.
     """
-    if wanted not in ("auto", "cpu", "cuda"):
+    if wanted not in get_args(WantedDevice):
         msg = f"device must be auto, cpu or cuda, found {wanted!r}."
         raise ArgumentError(msg)
     if wanted == "cpu":

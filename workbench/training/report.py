@@ -12,6 +12,8 @@ from workbench.training.plan import RunPlan
 from workbench.training.spec import FamilySpec
 
 Device = Literal["cpu", "cuda"]
+WantedDevice = Literal["auto", "cpu", "cuda"]
+LauncherName = Literal["local", "dask"]
 
 
 @dataclass(frozen=True)
