@@ -12,9 +12,11 @@ from workbench.training.engine import evaluation_steps, train_rows
 from workbench.training.model import token_losses
 from workbench.training.optimizer import RowAdamW
 from workbench.training.row_model import normal_rows
-from workbench.training.spec import Evaluation, Optimizer
+from workbench.training.spec import Compute, Evaluation, Optimizer
 from workbench.training.tasks import MarkovTask
 
+# Slow hardware is warned of; its bits are tested like any other.
+pytestmark = pytest.mark.filterwarnings("ignore:bfloat16 products take")
 EVALUATION = Evaluation(points=4, sequences=32)
 
 
@@ -68,16 +70,29 @@ UNLIKE = [
 
 @pytest.mark.parametrize("width", [8, 16, 24])
 @pytest.mark.parametrize("chunk_tokens", [1, 128, 4096])
-def test_a_row_is_the_same_run_alone_bit_for_bit(task, width, chunk_tokens):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_row_is_the_same_run_alone_bit_for_bit(task, width, chunk_tokens, precision):
     shape = ModelShape(width=width, vocab=32, context=16)
     plans = [make_plan(shape=shape, **changes) for changes in UNLIKE]
-    train, held_out = curves(plans, task, chunk_tokens=chunk_tokens)
+    compute = Compute(precision=precision)
+    train, held_out = curves(plans, task, chunk_tokens=chunk_tokens, compute=compute)
     for row, plan in enumerate(plans):
-        alone_train, alone_held_out = curves([plan], task)
+        alone_train, alone_held_out = curves([plan], task, compute=compute)
         steps = plan.total_steps
         np.testing.assert_array_equal(train[:steps, row], alone_train[:, 0])
         np.testing.assert_array_equal(held_out[:steps, row], alone_held_out[:, 0])
         assert np.isnan(train[steps:, row]).all()
+
+
+@pytest.mark.parametrize("name", ["adam", "muon"])
+def test_other_rules_keep_rows_apart_and_learn(task, name):
+    plans = [make_plan(**changes) for changes in UNLIKE]
+    optimizer = Optimizer(name=name, clip_norm=1.0, epsilon_rule="completep")
+    train, _ = curves(plans, task, optimizer=optimizer, chunk_tokens=128)
+    for row, plan in enumerate(plans):
+        alone, _ = curves([plan], task, optimizer=optimizer)
+        np.testing.assert_array_equal(train[: plan.total_steps, row], alone[:, 0])
+    assert train[8].mean() < train[0].mean() - 0.1
 
 
 @pytest.mark.parametrize("count", [2, 3, 8])
@@ -88,14 +103,16 @@ def test_the_number_of_rows_does_not_matter(task, count):
     assert len(np.unique(many[-1])) == count
 
 
-def test_shapes_of_the_quickstart_are_bitwise_too():
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_shapes_of_the_quickstart_are_bitwise_too(precision):
+    compute = Compute(precision=precision)
     task = MarkovTask(MarkovLanguage(), context=32)
     for width, sequences in ((16, 8), (32, 26), (48, 53)):
         base = make_plan(shape=ModelShape(width=width), sequences=sequences, total_steps=3)
         plans = [base, replace(base, seed=1, data_seed=1), replace(base, tau=0.5)]
-        together, _ = curves(plans, task)
+        together, _ = curves(plans, task, compute=compute)
         for row, plan in enumerate(plans):
-            alone, _ = curves([plan], task)
+            alone, _ = curves([plan], task, compute=compute)
             np.testing.assert_array_equal(together[:, row], alone[:, 0])
 
 

@@ -52,7 +52,7 @@ def test_names_tell_runs_apart():
 def test_coordinates_are_the_schema_s_and_agree_with_one_another(quickstart):
     run = quickstart.runs[0]
     coords = run.coordinates()
-    assert set(coords) - set(RUN_FIELDS) == {"optimizer", "task"}
+    assert set(coords) - set(RUN_FIELDS) == {"optimizer", "parameterisation", "task"}
     bare = {name: [coords[name]] for name in ("model_size", "batch_size", "total_steps", "peak_lr")}
     records = {"step": [1], "train_loss": [1.0]}
     bare |= {"run_id": ["a"], "status": ["done"], "weight_decay": [coords["weight_decay"]]}

@@ -15,6 +15,8 @@ from workbench.training.interventions import Intervention
 from workbench.training.spec import Compute, Evaluation, Optimizer
 from workbench.training.tasks import MarkovTask
 
+# Slow hardware is warned of; its bits are tested like any other.
+pytestmark = pytest.mark.filterwarnings("ignore:bfloat16 products take")
 STEPS = 12
 
 
@@ -70,7 +72,7 @@ def column(records, run: int) -> np.ndarray:
     return np.array([[getattr(record, name)[run] for name in fields] for record in records])
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adam"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "muon"])
 @pytest.mark.parametrize("clip_norm", [None, 0.5])
 def test_a_resumed_batch_goes_on_bit_for_bit(task, optimizer, clip_norm):
     settings = {"optimizer": Optimizer(name=optimizer, clip_norm=clip_norm)}

@@ -10,18 +10,21 @@ from workbench.training.report import Pace
 from workbench.training.shape import ModelShape
 from workbench.training.spec import FamilySpec, load_spec, parse_spec, preset_names
 from workbench.training.task import Batch, Task
-from workbench.training.tasks import build_task
+from workbench.training.tasks import FourierTask, MarkovTask, TextTask, build_task
 
 __all__ = [
     "Batch",
     "FamilyPlan",
     "FamilySpec",
+    "FourierTask",
     "MarkovLanguage",
+    "MarkovTask",
     "ModelShape",
     "Pace",
     "RunOutcome",
     "RunPlan",
     "Task",
+    "TextTask",
     "TrainEvent",
     "TrainResult",
     "build_task",

@@ -196,7 +196,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def fingerprint(spec: FamilySpec, run: RunPlan) -> str:
     """Return a mark of all that the numbers of a run follow from: its plan and what all share."""
-    shared = spec.model_dump(mode="json", exclude={"family", "group"})
+    shared = spec.model_dump(mode="json", exclude={"family", "group", "fault"})
     said = json.dumps(shared, sort_keys=True) + repr(run)
     return hashlib.sha256(said.encode()).hexdigest()[:_DIGITS]
 

@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.errors import ArgumentError, DataError
+from workbench.training.faults import fault_interventions
 from workbench.training.interventions import Intervention
-from workbench.training.optimizer import OPTIMIZERS
+from workbench.training.muon import RowMuon
+from workbench.training.optimizer import RowAdam, RowAdamW, RowOptimizer, row_norms
 from workbench.training.plan import CHUNK_TOKENS, RunPlan
+from workbench.training.precision import DTYPES, warn_where_slow
 from workbench.training.spec import Compute, Evaluation, Optimizer
 from workbench.training.task import Batch, Task
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+OPTIMIZERS: dict[str, type[RowOptimizer]] = {"adamw": RowAdamW, "adam": RowAdam, "muon": RowMuon}
 
 
 @dataclass(frozen=True)
@@ -94,12 +97,12 @@ class RowBatch:
     device : str
         Where to compute, ``"cpu"`` or a CUDA device.
     interventions : mapping of int to sequence of Intervention, optional
-        What to do to some runs, by their place in `plans`.
+        What to do to some runs, by their place in `plans`, besides the faults that are planned.
 
     Raises
     ------
     ArgumentError
-        If the plans differ in shape or batch size.
+        If the plans differ in shape, batch size or the betas of Adam.
     """
 
     def __init__(
@@ -114,21 +117,30 @@ class RowBatch:
         device: str = "cpu",
         interventions: Mapping[int, Sequence[Intervention]] | None = None,
     ) -> None:
-        if len({(plan.shape, plan.sequences) for plan in plans}) != 1:
+        if len({plan.batch_key for plan in plans}) != 1:
             msg = (
-                "plans must share one model shape and one batch size. Train them in separate calls."
+                "plans must share one model shape, one batch size and the betas of Adam. Train "
+                "them in separate calls."
             )
             raise ArgumentError(msg)
         self.plans, self.task, self.device = tuple(plans), task, torch.device(device)
         self.model = plans[0].shape.row_model()
-        optimizer, self.compute = optimizer or Optimizer(), compute or Compute()
+        betas = {"beta1": plans[0].beta1, "beta2": plans[0].beta2}
+        optimizer = (optimizer or Optimizer()).model_copy(update=betas)
+        self.compute = compute or Compute()
+        warn_where_slow(self.compute.precision, self.device)
         self.step = 0
         self._rows = sorted(range(len(plans)), key=lambda run: -plans[run].total_steps)
         weights = self.model.initial_rows([plans[run].seed for run in self._rows])
         self.optimizer = OPTIMIZERS[optimizer.name](
             weights.to(self.device), self.model.parameters, settings=optimizer
         )
-        self.interventions = dict(interventions or {})
+        faults = fault_interventions(plans, task)
+        given = interventions or {}
+        self.interventions = {
+            run: (*given.get(run, ()), *([faults[run]] if run in faults else []))
+            for run in {*given, *faults}
+        }
         self._learning_rate, self._decay = _controls(self.plans)
         self._chunk = max(1, chunk_tokens // plans[0].batch_size)
         self._prepare_evaluation(evaluation or Evaluation())
@@ -284,7 +296,7 @@ class RowBatch:
 
     def _gradient(self, weights: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of each row and its gradient."""
-        weights = weights.detach().to(_DTYPES[self.compute.precision]).requires_grad_()
+        weights = weights.detach().to(DTYPES[self.compute.precision]).requires_grad_()
         losses = self.model.row_losses(weights, inputs, targets)
         # Rows share no weight, so the gradient of the sum holds each row's own gradient.
         (gradient,) = torch.autograd.grad(losses.sum(), weights)
@@ -331,11 +343,6 @@ class RowBatch:
         inputs = np.stack([batch.inputs for batch in batches])
         targets = np.stack([batch.targets for batch in batches])
         return torch.from_numpy(inputs).to(self.device), torch.from_numpy(targets).to(self.device)
-
-
-def row_norms(rows: Tensor) -> Tensor:
-    """Return the Euclidean norm of every row, each summed as it would be alone."""
-    return torch.stack([torch.linalg.vector_norm(row) for row in rows])
 
 
 def _controls(plans: Sequence[RunPlan]) -> tuple[Tensor, Tensor]:

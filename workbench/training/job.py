@@ -139,8 +139,9 @@ class _Worker:
             rows = {name: found.rows[name] for name in self._usable(found, known)}
         part = [run for run in waiting if run.plan.run_id in rows]
         spec = self.assignment.spec
+        plans = [run.plan for run in part]
         batch = RowBatch(
-            [run.plan for run in part],
+            plans,
             self.task,
             optimizer=spec.optimizer,
             evaluation=spec.evaluation,

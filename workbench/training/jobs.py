@@ -36,12 +36,12 @@ def jobs_of(
         On a CPU a job has as many rows as stay in the cache, on a device all there are.
     """
     found = family_checkpoints(checkpoints)
-    groups: dict[tuple[object, int, Path | None], list[RunPlan]] = {}
+    groups: dict[tuple[tuple[object, ...], Path | None], list[RunPlan]] = {}
     for run in runs:
         source = _source(found, run, fingerprint(spec, run))
-        groups.setdefault((run.shape, run.sequences, source), []).append(run)
+        groups.setdefault((run.batch_key, source), []).append(run)
     jobs: list[Job] = []
-    for (_, _, source), members in groups.items():
+    for (_, source), members in groups.items():
         rows = math.ceil(len(members) / workers)
         if device == "cpu":
             rows = min(rows, max(1, CHUNK_TOKENS // members[0].batch_size))

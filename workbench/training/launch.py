@@ -244,10 +244,11 @@ def _check_same(run: RunPlan, row: dict[Any, Any]) -> None:
 def _register(store: Store, plan: FamilyPlan, todo: Sequence[RunPlan]) -> None:
     """Say in the store which runs will come, so that they are seen before they start."""
     entropy = build_task(plan.spec).entropy
+    known_loss = {"irreducible_loss": entropy} if math.isfinite(entropy) else {}
     known = set(store.table()["run_id"])
     for run in todo:
         if run.run_id not in known:
-            attributes = run.coordinates() | {"irreducible_loss": entropy}
+            attributes = run.coordinates() | known_loss
             store.plan_run(run.run_id, family=plan.spec.family, attributes=attributes)
 
 

@@ -81,14 +81,13 @@ def token_losses(weights: Tensor, inputs: Tensor, targets: Tensor, *, shape: Mod
     residual = _embed(weight["embedding"], inputs)
     scale = shape.scaling.residual_multiplier
     for block in range(shape.depth):
-        attended = _attention(
-            torch.bmm(_norm(residual), weight[f"{block}.qkv"]), sequences, shape=shape
-        )
+        mixed = torch.bmm(_norm(residual, weights), weight[f"{block}.qkv"])
+        attended = _attention(mixed, sequences, shape=shape)
         attended = torch.bmm(attended, weight[f"{block}.attention_out"])
         residual = torch.add(residual, attended, alpha=scale)
-        hidden = _squared_relu(torch.bmm(_norm(residual), weight[f"{block}.up"]))
+        hidden = _squared_relu(torch.bmm(_norm(residual, weights), weight[f"{block}.up"]))
         residual = torch.add(residual, torch.bmm(hidden, weight[f"{block}.down"]), alpha=scale)
-    logits = torch.bmm(_norm(residual), weight["readout"])
+    logits = torch.bmm(_norm(residual, weights), weight["readout"]).float()
     losses = F.cross_entropy(logits.view(-1, shape.vocab), targets.reshape(-1), reduction="none")
     return losses.view(runs, sequences, positions)
 
@@ -103,12 +102,13 @@ def _named(weights: Tensor, shape: ModelShape) -> dict[str, Tensor]:
 
 def _embed(tables: Tensor, inputs: Tensor) -> Tensor:
     runs, vocab, width = tables.shape
-    offsets = torch.arange(runs).view(runs, 1, 1) * vocab
-    return F.embedding(inputs + offsets, tables.reshape(runs * vocab, width)).view(runs, -1, width)
+    offsets = torch.arange(runs, device=tables.device).view(runs, 1, 1) * vocab
+    rows = F.embedding(inputs + offsets, tables.reshape(runs * vocab, width))
+    return rows.view(runs, -1, width).float()
 
 
-def _norm(residual: Tensor) -> Tensor:
-    return F.layer_norm(residual, residual.shape[-1:])
+def _norm(residual: Tensor, weights: Tensor) -> Tensor:
+    return F.layer_norm(residual, residual.shape[-1:]).to(weights.dtype)
 
 
 def _attention(qkv: Tensor, sequences: int, *, shape: ModelShape) -> Tensor:
@@ -118,19 +118,25 @@ def _attention(qkv: Tensor, sequences: int, *, shape: ModelShape) -> Tensor:
     split = qkv.view(batch, positions, 3, shape.heads, shape.head_size).permute(2, 0, 3, 1, 4)
     query, key, value = split.reshape(3, batch * shape.heads, positions, shape.head_size)
     scores = torch.bmm(query * shape.head_size**-0.5, key.transpose(1, 2))
-    biased = scores.view(batch, shape.heads, positions, positions) + _alibi(positions, shape.heads)
+    biased = scores.view(batch, shape.heads, positions, positions) + _alibi(
+        positions, shape.heads, qkv.dtype, qkv.device
+    )
     share = torch.softmax(biased, dim=-1).view(-1, positions, positions)
     mixed = torch.bmm(share, value).view(batch, shape.heads, positions, shape.head_size)
     return mixed.transpose(1, 2).reshape(runs, tokens, shape.width)
 
 
 @lru_cache
-def _alibi(positions: int, heads: int) -> Tensor:
+def _alibi(positions: int, heads: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return distance penalties with the causal mask, shape (head, query, key)."""
     slopes = torch.tensor(_ALIBI_SLOPES).repeat(-(-heads // len(_ALIBI_SLOPES)))[:heads]
     place = torch.arange(positions)
     distance = (place[:, None] - place[None, :]).float()
-    return (-slopes[:, None, None] * distance).masked_fill(distance < 0, float("-inf"))
+    return (
+        (-slopes[:, None, None] * distance)
+        .masked_fill(distance < 0, float("-inf"))
+        .to(device, dtype)
+    )
 
 
 class _SquaredRelu(torch.autograd.Function):

@@ -1,7 +1,8 @@
 """Update rules over rows: every run its own learning rate and decay, every column its multiplier.
 
 A new rule derives from `RowOptimizer`: it names its moments and says how a step changes some rows,
-then has an entry in `OPTIMIZERS`. Row k of a step must not depend on any other row.
+then is given a name in `workbench.training.engine.OPTIMIZERS`; `workbench.training.muon` is one.
+Row k of a step must not depend on any other row.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class RowOptimizer(ABC):
     def __init__(
         self, weights: Tensor, parameters: Sequence[Parameter], *, settings: Optimizer
     ) -> None:
-        self.settings = settings
+        self.settings, self.parameters = settings, tuple(parameters)
         self.tensors = {name: torch.zeros_like(weights) for name in self.MOMENTS}
         self.tensors["weights"] = weights
         self.rate = _columns(parameters, [p.learning_rate for p in parameters], weights)
@@ -88,20 +89,35 @@ class RowAdamW(RowOptimizer):
 
     MOMENTS = ("mean", "square")
 
-    @torch.no_grad()
     def step(
         self, rows: slice, gradient: Tensor, *, step: int, learning_rate: Tensor, decay: Tensor
     ) -> None:
         """Update some rows; see `RowOptimizer.step`."""
+        self.update_columns(
+            (rows, slice(None)), gradient, step=step, learning_rate=learning_rate, decay=decay
+        )
+
+    @torch.no_grad()
+    def update_columns(
+        self,
+        part: tuple[slice, slice],
+        gradient: Tensor,
+        *,
+        step: int,
+        learning_rate: Tensor,
+        decay: Tensor,
+    ) -> None:
+        """Update some columns of some rows, for rules that treat the others in another way."""
         beta1, beta2 = self.settings.beta1, self.settings.beta2
-        weights, mean, square = (self.tensors[n][rows] for n in ("weights", "mean", "square"))
+        weights, mean, square = (self.tensors[n][part] for n in ("weights", "mean", "square"))
+        columns = part[1]
         mean.lerp_(gradient, 1 - beta1)
         square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         unbias_mean, unbias_square = 1 - beta1**step, 1 - beta2**step
-        update = square.sqrt().mul_(unbias_square**-0.5).add_(self.epsilon)
+        update = square.sqrt().mul_(unbias_square**-0.5).add_(self.epsilon[columns])
         torch.div(mean, update, out=update)
-        update.mul_(self.rate)
-        weights.addcmul_(weights * self.decays, decay[:, None], value=-1)
+        update.mul_(self.rate[columns])
+        weights.addcmul_(weights * self.decays[columns], decay[:, None], value=-1)
         weights.addcmul_(update, (learning_rate / unbias_mean)[:, None], value=-1)
 
 
@@ -115,7 +131,9 @@ class RowAdam(RowAdamW):
         self.decays.zero_()
 
 
-OPTIMIZERS: dict[str, type[RowOptimizer]] = {"adamw": RowAdamW, "adam": RowAdam}
+def row_norms(rows: Tensor) -> Tensor:
+    """Return the Euclidean norm of every row, each summed as it would be alone."""
+    return torch.stack([torch.linalg.vector_norm(row) for row in rows])
 
 
 def _columns(parameters: Sequence[Parameter], values: Sequence[float], like: Tensor) -> Tensor:

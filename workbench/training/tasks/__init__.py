@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 from workbench.training.language import MarkovLanguage
+from workbench.training.sections import FourierSection, MarkovSection, Mlp, TextSection
 from workbench.training.spec import FamilySpec
 from workbench.training.task import Task
+from workbench.training.tasks.dataset import stream_text
+from workbench.training.tasks.fourier import FourierTask
 from workbench.training.tasks.markov import MarkovTask
+from workbench.training.tasks.text import TextTask, read_text
 
-__all__ = ["MarkovTask", "build_task"]
+__all__ = ["FourierTask", "MarkovTask", "TextTask", "build_task"]
 
 
 def build_task(spec: FamilySpec) -> Task:
-    """Return the task that a family is trained on."""
-    return MarkovTask(MarkovLanguage(**spec.task.effects()), context=spec.model.context)
+    """Return the task that a family is trained on.
+
+    Raises
+    ------
+    DataError
+        If its text or dataset is not there or too short.
+    """
+    section = spec.task
+    if isinstance(section, FourierSection):
+        return FourierTask(**section.model_dump(exclude={"name"}))
+    # The spec pairs the MLP with the wave sum only, so there is a context here.
+    assert not isinstance(spec.model, Mlp)
+    context = spec.model.context
+    if isinstance(section, MarkovSection):
+        return MarkovTask(MarkovLanguage(**section.effects()), context=context)
+    text, name = (
+        read_text(section.path) if isinstance(section, TextSection) else stream_text(section)
+    )
+    held_out = section.held_out_fraction
+    return TextTask(text, context=context, held_out_fraction=held_out, name=name)
