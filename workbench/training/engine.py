@@ -20,6 +20,7 @@ from workbench.errors import ArgumentError, DataError
 from workbench.training.faults import fault_interventions
 from workbench.training.interventions import Intervention
 from workbench.training.muon import RowMuon
+from workbench.training.noise_trace import NOISE_STREAM, noise_trace, preconditioner
 from workbench.training.optimizer import RowAdam, RowAdamW, RowOptimizer, row_norms
 from workbench.training.plan import CHUNK_TOKENS, RunPlan
 from workbench.training.precision import DTYPES, warn_where_slow
@@ -43,12 +44,15 @@ class StepRecord:
         Held-out loss after the update; NaN where none was planned.
     gradient_norm : ndarray of float64, shape (run,)
         Euclidean norm of the run's gradient, before clipping; NaN for runs that have left.
+    noise_trace : ndarray of float64, shape (run,)
+        Where held-out loss is measured, if asked for: see `workbench.training.noise_trace`.
     """
 
     step: int
     train_loss: NDArray[np.float64]
     eval_loss: NDArray[np.float64]
     gradient_norm: NDArray[np.float64]
+    noise_trace: NDArray[np.float64]
 
 
 def evaluation_steps(total_steps: int, *, points: int) -> NDArray[np.int64]:
@@ -143,7 +147,8 @@ class RowBatch:
         }
         self._learning_rate, self._decay = _controls(self.plans)
         self._chunk = max(1, chunk_tokens // plans[0].batch_size)
-        self._prepare_evaluation(evaluation or Evaluation())
+        self.evaluation = evaluation or Evaluation()
+        self._prepare_evaluation()
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -162,7 +167,7 @@ class RowBatch:
             msg = f"All {len(self.plans)} runs have left after step {self.step}: none can advance."
             raise ArgumentError(msg)
         batches = self._draw()
-        train, held_out, norms = np.full((3, len(self.plans)), np.nan)
+        train, held_out, norms, noise = np.full((4, len(self.plans)), np.nan)
         self.step += 1
         for start in range(0, len(self._rows), self._chunk):
             rows = slice(start, min(start + self._chunk, len(self._rows)))
@@ -173,8 +178,10 @@ class RowBatch:
         for row, run in enumerate(self._rows):
             if self.step in self._eval_steps[run]:
                 held_out[run] = self._evaluate(row)
+                if self.evaluation.noise_batches:
+                    noise[run] = self._noise(row)
         self._keep([run for run in self._rows if self.plans[run].total_steps > self.step])
-        return StepRecord(self.step, train, held_out, norms)
+        return StepRecord(self.step, train, held_out, norms, noise)
 
     def leave(self, run_ids: Collection[str]) -> None:
         """Stop some runs; the others go on as if these had never been there.
@@ -248,7 +255,8 @@ class RowBatch:
     def _mode(self) -> str:
         return f"{self.optimizer.settings.name}, {self.compute.precision}"
 
-    def _prepare_evaluation(self, evaluation: Evaluation) -> None:
+    def _prepare_evaluation(self) -> None:
+        evaluation = self.evaluation
         held_out = self.task.held_out(evaluation.sequences)
         self._held_out = self._tensors([held_out])
         self._held_out_surprise = held_out.mean_surprise
@@ -329,6 +337,19 @@ class RowBatch:
             loss = self.model.row_losses(weights, inputs[:, part], targets[:, part])
             total += float(loss) * inputs[:, part].shape[1]
         return self._controlled(total / inputs.shape[1], self._held_out_surprise)
+
+    def _noise(self, row: int) -> float:
+        plan = self.plans[self._rows[row]]
+        count, seed = self.evaluation.noise_batches, plan.data_seed + NOISE_STREAM
+        weights = self.optimizer.weights[row : row + 1]
+        batches = (
+            self.task.batch(self.step * count + i, sequences=plan.sequences, seed=seed)
+            for i in range(count)
+        )
+        gradients = (self._gradient(weights, *self._tensors([b]))[1][0] for b in batches)
+        return noise_trace(
+            gradients, preconditioner(self.optimizer, row, step=self.step, peak_lr=plan.base_lr)
+        )
 
     def _controlled(self, loss: float, surprise: float) -> float:
         return loss if np.isnan(surprise) else self.task.entropy + (loss - surprise)

@@ -6,7 +6,7 @@ are in the batch: row k equals the same run alone, bit for bit, on one CPU and o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -76,20 +76,48 @@ def token_losses(weights: Tensor, inputs: Tensor, targets: Tensor, *, shape: Mod
     -------
     Tensor, shape (run, sequence, position), nats
     """
-    runs, sequences, positions = inputs.shape
+    logits = token_logits(weights, inputs, shape=shape)
+    losses = F.cross_entropy(logits.view(-1, shape.vocab), targets.reshape(-1), reduction="none")
+    return losses.view(inputs.shape)
+
+
+def token_logits(
+    weights: Tensor,
+    inputs: Tensor,
+    *,
+    shape: ModelShape,
+    watch: Callable[[str, Tensor], None] | None = None,
+) -> Tensor:
+    """Return the logits of every token; arguments as for `token_losses`.
+
+    Parameters
+    ----------
+    watch : callable, optional
+        Given every activation by name, of shape (run, token, ...): ``embedding``, the outputs of
+        the branches ``{block}.attention`` and ``{block}.mlp`` before their multiplier, and
+        ``residual``, what the read-out sees before its norm.
+
+    Returns
+    -------
+    Tensor, float32, shape (run, token, vocab)
+    """
+    see = watch or (lambda name, activation: None)
+    sequences, scale = inputs.shape[1], shape.scaling.residual_multiplier
     weight = _named(weights, shape)
     residual = _embed(weight["embedding"], inputs)
-    scale = shape.scaling.residual_multiplier
+    see("embedding", residual)
     for block in range(shape.depth):
         mixed = torch.bmm(_norm(residual, weights), weight[f"{block}.qkv"])
         attended = _attention(mixed, sequences, shape=shape)
         attended = torch.bmm(attended, weight[f"{block}.attention_out"])
+        see(f"{block}.attention", attended)
         residual = torch.add(residual, attended, alpha=scale)
         hidden = _squared_relu(torch.bmm(_norm(residual, weights), weight[f"{block}.up"]))
-        residual = torch.add(residual, torch.bmm(hidden, weight[f"{block}.down"]), alpha=scale)
-    logits = torch.bmm(_norm(residual, weights), weight["readout"]).float()
-    losses = F.cross_entropy(logits.view(-1, shape.vocab), targets.reshape(-1), reduction="none")
-    return losses.view(runs, sequences, positions)
+        lifted = torch.bmm(hidden, weight[f"{block}.down"])
+        see(f"{block}.mlp", lifted)
+        residual = torch.add(residual, lifted, alpha=scale)
+    see("residual", residual)
+    return torch.bmm(_norm(residual, weights), weight["readout"]).float()
 
 
 def _named(weights: Tensor, shape: ModelShape) -> dict[str, Tensor]:

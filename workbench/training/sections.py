@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+)
 
 from workbench.recipes import Parameterisation, RecipeName, Schedule
 
@@ -23,6 +31,13 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else (value,)
+
+
+def _none_or_two(count: int) -> int:
+    if count == 1:
+        msg = "noise_batches of [evaluation] is 1, but a covariance needs two: give 0, or 2 or more"
+        raise ValueError(msg)
+    return count
 
 
 OneOrMore = Annotated[tuple[Value, ...], BeforeValidator(_listed), Field(min_length=1)]
@@ -197,13 +212,13 @@ class Horizon(Section):
 class Evaluation(Section):
     """Held-out loss: how often in a run, evenly spaced with the end, and on how many sequences.
 
-    `noise_batches` fresh batches at each of these points measure the trace of the preconditioned
-    gradient covariance; 0 does not measure it.
+    `noise_batches` fresh batches at each of these points, two or more, measure the trace of the
+    preconditioned gradient covariance; 0 does not measure it.
     """
 
     points: Count = 20
     sequences: Count = 512
-    noise_batches: Annotated[int, Field(ge=0)] = 0
+    noise_batches: Annotated[int, Field(ge=0), AfterValidator(_none_or_two)] = 0
 
 
 class Group(Section):

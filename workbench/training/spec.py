@@ -81,6 +81,9 @@ class FamilySpec(Section):
                 found = "neither" if group.tau is None else "both"
                 msg = f"group number {number} has {found} of tau and weight_decay: give one"
                 raise ValueError(msg)
+        if self.evaluation.noise_batches and self.optimizer.name == "muon":
+            msg = "evaluation noise_batches needs Adam's second moment: muon keeps none"
+            raise ValueError(msg)
         _check_faults(self)
         return self
 
