@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from workbench.recipes import timescale
 from workbench.schema import RUN_FIELDS, derive, make_runs
 from workbench.training import load_spec, parse_spec, plan_family
-from workbench.training.launch import jobs_of
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +59,3 @@ def test_coordinates_are_the_schema_s_and_agree_with_one_another(quickstart):
     derived = derive(make_runs(bare, records, row_size=[1]))
     assert derived["tau"].item() == pytest.approx(coords["tau"])
     assert derived["tokens_total"].item() == coords["tokens_total"]
-
-
-def test_jobs_hold_every_run_once_largest_first(quickstart):
-    jobs = jobs_of(quickstart.runs, processes=2)
-    ids = [run.run_id for job in jobs for run in job]
-    assert sorted(ids) == sorted(run.run_id for run in quickstart.runs)
-    costs = [sum(run.cost for run in job) for job in jobs]
-    assert (np.diff(costs) <= 0).all()
-    for job in jobs:
-        assert len({(run.shape, run.sequences) for run in job}) == 1
-
-
-def test_one_group_is_split_over_the_processes():
-    group = {"width": 8, "tau": 0.2, "tpp": 20, "seed": [0, 1, 2, 3]}
-    runs = plan_family(parse_spec({"family": "f", "group": [group]})).runs
-    assert [len(job) for job in jobs_of(runs, processes=2)] == [2, 2]
-    assert [len(job) for job in jobs_of(runs, processes=1)] == [4]

@@ -6,6 +6,7 @@ from workbench.training.language import MarkovLanguage
 from workbench.training.launch import RunOutcome, TrainResult, train_family
 from workbench.training.plan import FamilyPlan, RunPlan, plan_family
 from workbench.training.progress import TrainEvent
+from workbench.training.report import Pace
 from workbench.training.shape import ModelShape
 from workbench.training.spec import FamilySpec, load_spec, parse_spec, preset_names
 from workbench.training.task import Batch, Task
@@ -19,6 +20,7 @@ __all__ = [
     "MarkovLanguage",
     "MarkovTask",
     "ModelShape",
+    "Pace",
     "RunOutcome",
     "RunPlan",
     "Task",

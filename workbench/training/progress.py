@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from tqdm.auto import tqdm
 
 from workbench.training.plan import FamilyPlan, RunPlan
-from workbench.training.worker import Report
+from workbench.training.report import Report
 
 _TICK_SECONDS = 0.5
 _LOG_SECONDS = 10.0
@@ -79,6 +79,7 @@ class Tracker:
         self._family, self._total = plan.spec.family, len(plan.runs)
         self._plans = {run.run_id: run for run in todo}
         self._steps = dict.fromkeys(self._plans, 0)
+        self._resumed: dict[str, int] = {}
         self.open_runs = dict.fromkeys(self._plans)
         self.errors: dict[str, str] = {}
         self._done = self._total - len(todo)
@@ -99,24 +100,32 @@ class Tracker:
 
     @property
     def steps_made(self) -> int:
-        """Steps of all runs made by this call."""
-        return sum(self._steps.values())
+        """Steps of all runs made by this call, without those that checkpoints had."""
+        return sum(self._steps.values()) - sum(self._resumed.values())
 
     @property
     def share(self) -> float:
         """Share of the work made, weighted by what a step of each run costs."""
+        return self._share(self._steps)
+
+    def _share(self, steps: Mapping[str, int]) -> float:
         total = sum(run.cost for run in self._plans.values())
         made = sum(
-            run.cost * self._steps[run_id] / run.total_steps for run_id, run in self._plans.items()
+            run.cost * steps[run_id] / run.total_steps for run_id, run in self._plans.items()
         )
         return made / total if total else 1.0
 
     def take(self, report: Report) -> None:
-        """Take the report of a process."""
-        self._steps[report.run_id] = report.steps
+        """Take the report of a job."""
+        if report.run_id not in self.open_runs:  # told again by a worker that took a job over
+            return
+        if report.resumed is not None:
+            # A job that is taken over by another worker was resumed where it was first.
+            self._resumed.setdefault(report.run_id, report.resumed)
+        self._steps[report.run_id] = max(report.steps, self._steps[report.run_id])
         if report.status == "running":
             return
-        self.open_runs.pop(report.run_id, None)
+        self.open_runs.pop(report.run_id)
         self._done += report.status == "done"
         if report.error:
             self.errors[report.run_id] = report.error
@@ -139,11 +148,12 @@ class Tracker:
         self._emit("finished")
 
     def seconds_left(self) -> float | None:
-        """Return an estimate, from the pace of the whole call; None before the first report."""
+        """Return an estimate, from the pace of the whole call; None before the first steps."""
         share = self.share
-        if not share:
+        made = share - self._share(dict.fromkeys(self._plans, 0) | self._resumed)
+        if made <= 0:
             return None
-        return (time.monotonic() - self._started) * (1 - share) / share
+        return (time.monotonic() - self._started) * (1 - share) / made
 
     def _draw(self) -> None:
         left = self.seconds_left()
