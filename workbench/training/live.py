@@ -15,7 +15,7 @@ from workbench.training.report import Report
 if TYPE_CHECKING:
     from workbench.training.engine import StepRecord
 
-COLUMNS = ("train_loss", "eval_loss", "grad_norm")
+COLUMNS = ("train_loss", "eval_loss", "grad_norm", "noise_trace")
 
 
 @dataclass
@@ -61,7 +61,8 @@ class LiveRun:
         if not self.open:
             return
         self.steps = record.step
-        values = [record.train_loss[row], record.eval_loss[row], record.gradient_norm[row]]
+        found = (record.train_loss, record.eval_loss, record.gradient_norm, record.noise_trace)
+        values = [column[row] for column in found]
         if record.step > self._written:
             self._waiting.append((record.step, [float(value) for value in values]))
         if record.step == self.plan.total_steps:
@@ -115,7 +116,11 @@ class LiveRun:
             step=step,
             tokens=step * self.plan.batch_size,
             learning_rate=self._learning_rate[step - 1],
-            **dict(zip(COLUMNS, columns, strict=True)),
+            **{
+                name: column
+                for name, column in zip(COLUMNS, columns, strict=True)
+                if name != "noise_trace" or np.isfinite(column).any()
+            },
         )
         self._written = int(step[-1])
         self._waiting.clear()
