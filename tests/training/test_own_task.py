@@ -84,7 +84,7 @@ def test_what_cannot_be_trained_on_is_told_before(task, message):
 
 
 def test_a_spec_that_names_another_task_is_asked_back():
-    with pytest.raises(ArgumentError, match="says 'markov-2'. Say name = 'own'"):
+    with pytest.raises(ArgumentError, match=r"says 'markov-2'\. Say name = 'own'"):
         check_own_task(FunctionTask(wide), parse_spec(SPEC | {"task": {}}))
 
 

@@ -55,7 +55,7 @@ class FunctionTask:
         return Batch(*self.draw(np.random.default_rng([_HELD_OUT, 0, 0]), sequences))
 
 
-def check_own_task(task: Task, spec: FamilySpec) -> None:
+def check_own_task(task: object, spec: FamilySpec) -> None:
     """Try out a task of the user before anything trains on it.
 
     Raises
@@ -83,9 +83,8 @@ def check_own_task(task: Task, spec: FamilySpec) -> None:
         )
         raise ArgumentError(msg) from error
     one, again = (task.batch(3, sequences=2, seed=5) for _ in range(2))
-    if not (
-        np.array_equal(one.inputs, again.inputs) and np.array_equal(one.targets, again.targets)
-    ):
+    pairs = ((one.inputs, again.inputs), (one.targets, again.targets))
+    if not all(np.array_equal(*pair) for pair in pairs):
         msg = "task.batch gave two different batches for the same step and seed: it must not."
         raise ArgumentError(msg)
     for batch in (one, task.held_out(2)):
@@ -93,6 +92,7 @@ def check_own_task(task: Task, spec: FamilySpec) -> None:
 
 
 def _check_batch(batch: Batch, spec: FamilySpec, section: OwnSection) -> None:
+    expected: tuple[tuple[int, ...], tuple[int, ...], str]
     if isinstance(spec.model, Mlp):
         expected = ((2, section.dimensions), (2,), "f")
     else:
