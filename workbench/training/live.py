@@ -15,7 +15,13 @@ from workbench.training.report import Report
 if TYPE_CHECKING:
     from workbench.training.engine import StepRecord
 
-COLUMNS = ("train_loss", "eval_loss", "grad_norm", "noise_trace")
+COLUMNS = {
+    "train_loss": "train_loss",
+    "eval_loss": "eval_loss",
+    "grad_norm": "gradient_norm",
+    "noise_trace": "noise_trace",
+}
+"""Names in the store, and in a step's record."""
 
 
 @dataclass
@@ -61,10 +67,9 @@ class LiveRun:
         if not self.open:
             return
         self.steps = record.step
-        found = (record.train_loss, record.eval_loss, record.gradient_norm, record.noise_trace)
-        values = [column[row] for column in found]
         if record.step > self._written:
-            self._waiting.append((record.step, [float(value) for value in values]))
+            values = [float(getattr(record, name)[row]) for name in COLUMNS.values()]
+            self._waiting.append((record.step, values))
         if record.step == self.plan.total_steps:
             end = float(record.eval_loss[row])
             if np.isfinite(end):
@@ -111,16 +116,14 @@ class LiveRun:
 
     def _append(self) -> None:
         step = np.array([step for step, _ in self._waiting])
-        columns = np.array([values for _, values in self._waiting]).T
+        values = np.array([values for _, values in self._waiting]).T
+        columns = zip(COLUMNS, values, strict=True)
+        logged = {name: column for name, column in columns if not np.isnan(column).all()}
         self.writer.append(
             step=step,
             tokens=step * self.plan.batch_size,
             learning_rate=self._learning_rate[step - 1],
-            **{
-                name: column
-                for name, column in zip(COLUMNS, columns, strict=True)
-                if name != "noise_trace" or np.isfinite(column).any()
-            },
+            **logged,
         )
         self._written = int(step[-1])
         self._waiting.clear()
