@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tqdm.auto import tqdm
-
+from workbench.training.bars import TICK_SECONDS, open_bar
 from workbench.training.plan import FamilyPlan, RunPlan
 from workbench.training.report import Report
-
-_TICK_SECONDS = 0.5
-_LOG_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ class Tracker:
     started : float
         ``time.monotonic()`` of the call.
     show : bool
-        Draw a bar on stderr.
+        Draw a bar.
     on_event : callable, optional
         Gets a `TrainEvent`.
     """
@@ -85,16 +80,7 @@ class Tracker:
         self._done = self._total - len(todo)
         self._started, self._on_event = started, on_event
         self._ticked = started
-        self._bar = tqdm(
-            total=100,
-            desc=f"Training {self._family}",
-            disable=not show or not todo,
-            bar_format="{desc}: {percentage:3.0f} % |{bar}|{postfix}",
-        )
-        # A log file gets a line each time: every ten seconds is enough (only a notebook's bar has
-        # a container).
-        plain = not hasattr(self._bar, "container") and not sys.stderr.isatty()
-        self._draw_seconds = _LOG_SECONDS if plain else _TICK_SECONDS
+        self._bar = open_bar(f"Training {self._family}", show=show and bool(todo))
         self._drawn = started
         self._emit("started")
 
@@ -134,9 +120,9 @@ class Tracker:
     def tick(self) -> None:
         """Refresh the bar and tell the listener, about twice a second."""
         now = time.monotonic()
-        if now - self._ticked >= _TICK_SECONDS:
+        if now - self._ticked >= TICK_SECONDS:
             self._ticked = now
-            if now - self._drawn >= self._draw_seconds:
+            if now - self._drawn >= self._bar.seconds:
                 self._drawn = now
                 self._draw()
             self._emit("progress")
@@ -158,8 +144,7 @@ class Tracker:
     def _draw(self) -> None:
         left = self.seconds_left()
         time_left = "" if left is None else f", {left:.0f} s left"
-        self._bar.n = round(100 * self.share)
-        self._bar.set_postfix_str(f"{self._done}/{self._total} runs{time_left}")
+        self._bar.draw(self.share, f"{self._done}/{self._total} runs{time_left}")
 
     def _emit(
         self,
