@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -160,13 +161,17 @@ def train_family(
     with closing(open_store(store_path, create=True)) as store:
         todo = _unfinished(plan, store, resume=resume)
         folder = checkpoint_folder(store, checkpoints) / spec.family
-        tracker = Tracker(plan, todo, started=started, show=progress, on_event=on_event)
+        # Made after the checks: a bar that is drawn would stand before their message.
+        track = partial(Tracker, plan, todo, started=started, show=progress, on_event=on_event)
         if todo:
             with place as opened:
                 assignment, jobs = _prepare(store, plan, task, todo, opened, folder, pace or Pace())
+                tracker = track()
                 crew = opened.start(assignment, jobs)
                 _see_through(store, plan, crew, tracker, stop or threading.Event())
             store.consolidate()
+        else:
+            tracker = track()
         outcomes = _outcomes(plan, store.table())
         clear_finished(folder, [row["run_id"] for row in outcomes if row["status"] == "done"])
     seconds = time.monotonic() - started
