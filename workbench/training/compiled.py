@@ -111,9 +111,9 @@ class CompiledTransformer:
         self._run("embed", flat, flat.shape[1], inputs, residual, normed, scales, rows, tokens)
         branch = self._buffer("branch", (rows, tokens, width), self.dtype)
         for block in range(self.shape.depth):
-            qkv, mixed, mass, hidden, squared = self._block(block, rows, tokens)
+            qkv, mixed, softmax, hidden, squared = self._block(block, rows, tokens)
             torch.bmm(normed, weight[f"{block}.qkv"], out=qkv)
-            self._run("attend", qkv, self._slopes, mixed, mass, rows * sequences)
+            self._run("attend", qkv, self._slopes, mixed, softmax, rows * sequences)
             torch.bmm(mixed, weight[f"{block}.attention_out"], out=branch)
             normed, scales = self._norm_of(2 * block + 1, rows, tokens)
             self._run("add_norm", residual, branch, scale, normed, scales, rows * tokens)
@@ -147,7 +147,7 @@ class CompiledTransformer:
         given = self._buffer("from_normed", shape, self.dtype)
         self._norm_backward(2 * self.shape.depth, residual, given, branch, first=True)
         for block in reversed(range(self.shape.depth)):
-            qkv, mixed, mass, hidden, squared = self._block(block, rows, tokens)
+            qkv, mixed, softmax, hidden, squared = self._block(block, rows, tokens)
             down = self._buffer("hidden_gradient", hidden.shape, self.dtype)
             torch.bmm(squared.mT, branch, out=slope[f"{block}.down"])
             torch.bmm(branch, weight[f"{block}.down"].mT, out=down)
@@ -160,7 +160,7 @@ class CompiledTransformer:
             torch.bmm(branch, weight[f"{block}.attention_out"].mT, out=given)
             heads = self._buffer("qkv_gradient", qkv.shape, self.dtype)
             self._run(
-                "attend_backward", qkv, mixed, given, self._slopes, mass, heads, rows * sequences
+                "attend_backward", qkv, mixed, given, self._slopes, softmax, heads, rows * sequences
             )
             normed, _ = self._norm_of(2 * block, rows, tokens)
             torch.bmm(normed.mT, heads, out=slope[f"{block}.qkv"])
@@ -195,15 +195,15 @@ class CompiledTransformer:
         return normed, self._buffer(f"scales {number}", (rows, tokens), torch.float32)
 
     def _block(self, block: int, rows: int, tokens: int) -> tuple[Tensor, ...]:
-        """Return a block's queries, keys and values; mix; log mass; hidden layer and its square."""
+        """Return a block's queries, keys and values; mix; softmax; hidden layer and its square."""
         width, hidden = self.shape.width, self.shape.expansion * self.shape.width
-        sizes = {"qkv": 3 * width, "mixed": width, "mass": self.shape.heads}
+        sizes = {"qkv": 3 * width, "mixed": width, "softmax": 2 * self.shape.heads}
         sizes |= {"hidden": hidden, "squared": hidden}
         return tuple(
             self._buffer(
                 f"{name} {block}",
                 (rows, tokens, size),
-                torch.float32 if name == "mass" else self.dtype,
+                torch.float32 if name == "softmax" else self.dtype,
             )
             for name, size in sizes.items()
         )

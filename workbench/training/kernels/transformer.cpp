@@ -15,7 +15,6 @@ constexpr int UNCOUNTED = 1;  // the first target of a sequence has too little c
 typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef uint32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef uint16_t Halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
-typedef float HeadRow __attribute__((vector_size(4 * HEAD), aligned(4), may_alias));
 struct bfloat16 {
     uint16_t bits;
 };
@@ -53,6 +52,15 @@ static inline float sum(Lanes x) {
     for (int half = LANES / 2; half; half /= 2)
         for (int i = 0; i < half; i++) part[i] += part[i + half];
     return part[0];
+}
+static inline Lanes pick(Lanes x, Bits lane) {
+#ifdef __clang__
+    Lanes result;
+    for (int i = 0; i < LANES; i++) result[i] = x[lane[i]];
+    return result;
+#else
+    return __builtin_shuffle(x, lane);
+#endif
 }
 static inline float largest(Lanes x) {
     float result = x[0];
@@ -245,7 +253,8 @@ static inline Lanes product(const Lanes* columns, const float* row) {
     return even + odd;
 }
 
-static void attend_head(const Operand* qkv, float slope, Operand* mixed, float* log_mass) {
+static void attend_head(const Operand* qkv, float slope, Operand* mixed, float* peaks,
+                        float* inverses) {
     float q[CONTEXT][HEAD], k[CONTEXT][HEAD], v[CONTEXT][HEAD], columns[HEAD][CONTEXT];
     gather(qkv, 3 * WIDTH, q);
     gather(qkv + WIDTH, 3 * WIDTH, k);
@@ -268,22 +277,45 @@ static void attend_head(const Operand* qkv, float slope, Operand* mixed, float* 
             mass += weight;
             for (int c = 0; c < HEAD; c++) sums[c] += weight * v[j][c];
         }
+        const Lanes inverse = 1.f / mass;
+        for (int c = 0; c < HEAD; c++) sums[c] *= inverse;
+        store(peaks + first, peak);
+        store(inverses + first, inverse);
         for (int i = 0; i < LANES; i++) {
             float row[HEAD];
-            for (int c = 0; c < HEAD; c++) row[c] = sums[c][i] / mass[i];
+            for (int c = 0; c < HEAD; c++) row[c] = sums[c][i];
             scatter(row, mixed + (first + i) * WIDTH);
-            log_mass[first + i] = peak[i] + std::log(mass[i]);
         }
     }
 }
 
+// total += sum over the queries of a block of weight * row, several rows to a vector.
+static inline void accumulate(Lanes weight, const float (*rows)[HEAD], float* total) {
+    constexpr int TOGETHER = HEAD < LANES ? LANES / HEAD : 1, STRIDE = LANES < HEAD ? LANES : HEAD;
+    for (int from = 0; from < HEAD; from += LANES) {
+        Lanes sums[2] = {};  // two, to hide the latency
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i += TOGETHER) {
+            Bits lane;
+            for (int at = 0; at < LANES; at++) lane[at] = i + at / STRIDE % TOGETHER;
+            sums[i / TOGETHER % 2] += pick(weight, lane) * load(&rows[i][from]);
+        }
+        Lanes both = sums[0] + sums[1];
+        if (TOGETHER == 1)
+            store(total + from, load(total + from) + both);
+        else
+            for (int at = 0; at < LANES; at++) total[at % HEAD] += both[at];
+    }
+}
+
 static void attend_head_backward(const Operand* qkv, const Operand* mixed, const Operand* given,
-                                 float slope, const float* log_mass, Operand* gradient) {
+                                 float slope, const float* peaks, const float* inverses,
+                                 Operand* gradient) {
     const float scale = 1.f / std::sqrt((float)HEAD);
     float q[CONTEXT][HEAD], k[CONTEXT][HEAD], v[CONTEXT][HEAD], out[CONTEXT][HEAD];
     float g[CONTEXT][HEAD], q_columns[HEAD][CONTEXT], g_columns[HEAD][CONTEXT];
     float along[CONTEXT], dq[HEAD][CONTEXT];
-    HeadRow dk[CONTEXT] = {}, dv[CONTEXT] = {};
+    float dk[CONTEXT][HEAD] = {}, dv[CONTEXT][HEAD] = {};
     gather(qkv, 3 * WIDTH, q);
     gather(qkv + WIDTH, 3 * WIDTH, k);
     gather(qkv + 2 * WIDTH, 3 * WIDTH, v);
@@ -297,7 +329,8 @@ static void attend_head_backward(const Operand* qkv, const Operand* mixed, const
     }
     for (int first = 0; first < CONTEXT; first += LANES) {
         const Queries block = queries(first, slope);
-        const Lanes masses = load(log_mass + first), alongs = load(along + first);
+        const Lanes peak = load(peaks + first), inverse = load(inverses + first);
+        const Lanes alongs = load(along + first);
         Lanes query[HEAD], up[HEAD], down[HEAD];
         for (int c = 0; c < HEAD; c++) {
             query[c] = load(&q_columns[c][first]);
@@ -305,20 +338,11 @@ static void attend_head_backward(const Operand* qkv, const Operand* mixed, const
             down[c] = all(0);
         }
         for (int j = 0; j < first + LANES; j++) {
-            Lanes weight = exponential(block.score(product(query, k[j]), j) - masses);
+            Lanes weight = exponential(block.score(product(query, k[j]), j) - peak) * inverse;
             Lanes slant = weight * (product(up, v[j]) - alongs) * scale;
             for (int c = 0; c < HEAD; c++) down[c] += slant * k[j][c];
-            float weights[LANES], slants[LANES];
-            store(weights, weight);
-            store(slants, slant);
-            HeadRow key[2] = {}, val[2] = {};  // two sums each, to hide the latency
-            for (int i = 0; i < LANES; i += 2)
-                for (int odd = 0; odd < 2; odd++) {
-                    val[odd] += weights[i + odd] * *(const HeadRow*)g[first + i + odd];
-                    key[odd] += slants[i + odd] * *(const HeadRow*)q[first + i + odd];
-                }
-            dv[j] += val[0] + val[1];
-            dk[j] += key[0] + key[1];
+            accumulate(weight, g + first, dv[j]);
+            accumulate(slant, q + first, dk[j]);
         }
         for (int c = 0; c < HEAD; c++) store(&dq[c][first], down[c]);
     }
@@ -327,29 +351,33 @@ static void attend_head_backward(const Operand* qkv, const Operand* mixed, const
         for (int c = 0; c < HEAD; c++) row[c] = dq[c][i];
         Operand* to = gradient + i * 3 * WIDTH;
         scatter(row, to);
-        scatter((const float*)&dk[i], to + WIDTH);
-        scatter((const float*)&dv[i], to + 2 * WIDTH);
+        scatter(dk[i], to + WIDTH);
+        scatter(dv[i], to + 2 * WIDTH);
     }
 }
 
-extern "C" void attend(const Operand* qkv, const float* slopes, Operand* mixed, float* log_mass,
+// What softmax divided by, for the way back: per sequence and head, the highest score of every
+// query and 1/sum of the exponentials below it.
+extern "C" void attend(const Operand* qkv, const float* slopes, Operand* mixed, float* softmax,
                        long sequences) {
     for (long at = 0; at < sequences; at++)
-        for (int head = 0; head < HEADS; head++)
+        for (int head = 0; head < HEADS; head++) {
+            float* peaks = softmax + (at * HEADS + head) * 2 * CONTEXT;
             attend_head(qkv + at * CONTEXT * 3 * WIDTH + head * HEAD, slopes[head],
-                        mixed + at * CONTEXT * WIDTH + head * HEAD,
-                        log_mass + (at * HEADS + head) * CONTEXT);
+                        mixed + at * CONTEXT * WIDTH + head * HEAD, peaks, peaks + CONTEXT);
+        }
 }
 
 extern "C" void attend_backward(const Operand* qkv, const Operand* mixed, const Operand* given,
-                                const float* slopes, const float* log_mass, Operand* gradient,
+                                const float* slopes, const float* softmax, Operand* gradient,
                                 long sequences) {
     for (long at = 0; at < sequences; at++)
         for (int head = 0; head < HEADS; head++) {
+            const float* peaks = softmax + (at * HEADS + head) * 2 * CONTEXT;
             const long place = at * CONTEXT * WIDTH + head * HEAD;
             const long wide = at * CONTEXT * 3 * WIDTH + head * HEAD;
-            attend_head_backward(qkv + wide, mixed + place, given + place, slopes[head],
-                                 log_mass + (at * HEADS + head) * CONTEXT, gradient + wide);
+            attend_head_backward(qkv + wide, mixed + place, given + place, slopes[head], peaks,
+                                 peaks + CONTEXT, gradient + wide);
         }
 }
 
