@@ -15,7 +15,7 @@ from workbench.errors import ArgumentError, DataError
 from workbench.schema import iter_runs
 from workbench.store import open_store
 from workbench.training import load_spec, parse_spec, plan_family, train_family
-from workbench.training.worker import Assignment
+from workbench.training.report import Assignment
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = {
@@ -276,6 +276,6 @@ def test_a_family_trains_into_a_store_on_a_server(postgres, tmp_path):
     store = open_store(postgres.url(database))
     assert store.check() == ()
     assert store.runs().sizes["run"] == len(result.runs)
-    assert "w@rd" not in repr(Assignment(load_spec("smoke"), store.address, ()))
+    assert "w@rd" not in repr(Assignment(load_spec("smoke"), store.address, tmp_path))
     store.close()
     postgres.drop_database(database)

@@ -30,7 +30,7 @@ def test_a_file_is_read(tmp_path):
 
 
 def test_neither_preset_nor_file():
-    with pytest.raises(ArgumentError, match=r"'nothing'.* presets demo, quickstart"):
+    with pytest.raises(ArgumentError, match=r"'nothing'.* presets demo, depth.* quickstart"):
         load_spec("nothing")
 
 
@@ -45,10 +45,13 @@ def test_not_toml(tmp_path):
     ("content", "message"),
     [
         ({"widths": 3}, "unknown key widths. Known there: family, model, task"),
-        ({"model": {"layers": 3}}, "unknown key model layers. Known there: depth, head_size"),
+        ({"model": {"layers": 3}}, "unknown key model layers. Known there: kind, depth, head"),
         ({"group": [GROUP | {"lr": 1}]}, "unknown key group number 1 lr. Known there: width, tau"),
         ({"group": []}, "group is wrong"),
-        ({"group": [{"width": 8, "tpp": 20}]}, "group number 1 tau is missing"),
+        (
+            {"group": [{"width": 8, "tpp": 20}]},
+            "group number 1 has neither of tau and weight_decay",
+        ),
         ({"group": [GROUP | {"tpp": -1}]}, "tpp number 1 is wrong: .*greater than 0, found -1"),
         ({"group": [GROUP | {"tpp": 0}]}, "tpp number 1 is wrong"),
         ({"group": [GROUP | {"schedule": "step"}]}, "schedule number 1 is wrong: .*'wsd'"),

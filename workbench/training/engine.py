@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.errors import ArgumentError, DataError
+from workbench.training.faults import fault_interventions
 from workbench.training.gradients import autograd_gradients, compiled_gradients
 from workbench.training.interventions import Intervention
 from workbench.training.muon import RowMuon
+from workbench.training.noise_trace import NOISE_STREAM, noise_trace, preconditioner
 from workbench.training.optimizer import RowAdam, RowAdamW, RowOptimizer, row_norms
 from workbench.training.plan import CHUNK_TOKENS, RunPlan
 from workbench.training.precision import warn_where_slow
@@ -43,12 +45,15 @@ class StepRecord:
         Held-out loss after the update; NaN where none was planned.
     gradient_norm : ndarray of float64, shape (run,)
         Euclidean norm of the run's gradient, before clipping; NaN for runs that have left.
+    noise_trace : ndarray of float64, shape (run,)
+        Where held-out loss is measured, if asked for: see `workbench.training.noise_trace`.
     """
 
     step: int
     train_loss: NDArray[np.float64]
     eval_loss: NDArray[np.float64]
     gradient_norm: NDArray[np.float64]
+    noise_trace: NDArray[np.float64]
 
 
 def evaluation_steps(total_steps: int, *, points: int) -> NDArray[np.int64]:
@@ -97,12 +102,12 @@ class RowBatch:
     device : str
         Where to compute, ``"cpu"`` or a CUDA device.
     interventions : mapping of int to sequence of Intervention, optional
-        What to do to some runs, by their place in `plans`.
+        What to do to some runs, by their place in `plans`, besides the faults that are planned.
 
     Raises
     ------
     ArgumentError
-        If the plans differ in shape or batch size.
+        If the plans differ in shape, batch size or the betas of Adam.
     """
 
     def __init__(
@@ -117,14 +122,17 @@ class RowBatch:
         device: str = "cpu",
         interventions: Mapping[int, Sequence[Intervention]] | None = None,
     ) -> None:
-        if len({(plan.shape, plan.sequences) for plan in plans}) != 1:
+        if len({plan.batch_key for plan in plans}) != 1:
             msg = (
-                "plans must share one model shape and one batch size. Train them in separate calls."
+                "plans must share one model shape, one batch size and the betas of Adam. Train "
+                "them in separate calls."
             )
             raise ArgumentError(msg)
         self.plans, self.task, self.device = tuple(plans), task, torch.device(device)
         self.model = plans[0].shape.row_model()
-        optimizer, self.compute = optimizer or Optimizer(), compute or Compute()
+        betas = {"beta1": plans[0].beta1, "beta2": plans[0].beta2}
+        optimizer = (optimizer or Optimizer()).model_copy(update=betas)
+        self.compute = compute or Compute()
         warn_where_slow(self.compute.precision, self.device)
         self.step = 0
         self._rows = sorted(range(len(plans)), key=lambda run: -plans[run].total_steps)
@@ -137,10 +145,16 @@ class RowBatch:
         self.optimizer.fused = compiled.adamw if compiled else None
         self._mode = f"{optimizer.name}, {self.compute.precision}"
         self._mode += ", compiled kernels" if compiled else ""
-        self.interventions = dict(interventions or {})
+        faults = fault_interventions(plans, task)
+        given = interventions or {}
+        self.interventions = {
+            run: (*given.get(run, ()), *([faults[run]] if run in faults else []))
+            for run in {*given, *faults}
+        }
         self._learning_rate, self._decay = _controls(self.plans)
         self._chunk = max(1, chunk_tokens // plans[0].batch_size)
-        self._prepare_evaluation(evaluation or Evaluation())
+        self.evaluation = evaluation or Evaluation()
+        self._prepare_evaluation()
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -159,7 +173,7 @@ class RowBatch:
             msg = f"All {len(self.plans)} runs have left after step {self.step}: none can advance."
             raise ArgumentError(msg)
         batches = self._draw()
-        train, held_out, norms = np.full((3, len(self.plans)), np.nan)
+        train, held_out, norms, noise = np.full((4, len(self.plans)), np.nan)
         self.step += 1
         for start in range(0, len(self._rows), self._chunk):
             rows = slice(start, min(start + self._chunk, len(self._rows)))
@@ -170,8 +184,10 @@ class RowBatch:
         for row, run in enumerate(self._rows):
             if self.step in self._eval_steps[run]:
                 held_out[run] = self._evaluate(row)
+                if self.evaluation.noise_batches:
+                    noise[run] = self._noise(row)
         self._keep([run for run in self._rows if self.plans[run].total_steps > self.step])
-        return StepRecord(self.step, train, held_out, norms)
+        return StepRecord(self.step, train, held_out, norms, noise)
 
     def leave(self, run_ids: Collection[str]) -> None:
         """Stop some runs; the others go on as if these had never been there.
@@ -241,7 +257,8 @@ class RowBatch:
         }
         self.step = int(state["step"])
 
-    def _prepare_evaluation(self, evaluation: Evaluation) -> None:
+    def _prepare_evaluation(self) -> None:
+        evaluation = self.evaluation
         held_out = self.task.held_out(evaluation.sequences)
         self._held_out = self._tensors([held_out])
         self._held_out_surprise = held_out.mean_surprise
@@ -315,6 +332,22 @@ class RowBatch:
             loss = self.model.row_losses(weights, inputs[:, part], targets[:, part])
             total += float(loss) * inputs[:, part].shape[1]
         return self._controlled(total / inputs.shape[1], self._held_out_surprise)
+
+    def _noise(self, row: int) -> float:
+        plan = self.plans[self._rows[row]]
+        count, seed = self.evaluation.noise_batches, plan.data_seed + NOISE_STREAM
+        weights = self.optimizer.weights[row : row + 1]
+        batches = (
+            self.task.batch(self.step * count + i, sequences=plan.sequences, seed=seed)
+            for i in range(count)
+        )
+        gradients = (
+            self._gradients(weights, *self._tensors([batch]))[1][0].float().clone()
+            for batch in batches
+        )
+        return noise_trace(
+            gradients, preconditioner(self.optimizer, row, step=self.step, peak_lr=plan.base_lr)
+        )
 
     def _controlled(self, loss: float, surprise: float) -> float:
         return loss if np.isnan(surprise) else self.task.entropy + (loss - surprise)
