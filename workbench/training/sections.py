@@ -185,10 +185,12 @@ class Compute(Section):
     """How numbers are computed; every width of a family the same way, so that sizes compare.
 
     ``bfloat16`` rounds the operands of matrix products and keeps weights, optimiser and losses in
-    float32, the reference.
+    float32, the reference. ``compiled`` kernels are built by the system's C++ compiler; where there
+    is none, torch computes, with a warning.
     """
 
     precision: Literal["float32", "bfloat16"] = "float32"
+    kernels: Literal["torch", "compiled"] = "torch"
 
 
 class BatchRule(Section):
