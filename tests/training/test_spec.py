@@ -30,7 +30,7 @@ def test_a_file_is_read(tmp_path):
 
 
 def test_neither_preset_nor_file():
-    with pytest.raises(ArgumentError, match=r"'nothing'.* presets demo, quickstart"):
+    with pytest.raises(ArgumentError, match=r"'nothing'.* presets demo, depth.* quickstart"):
         load_spec("nothing")
 
 

@@ -10,8 +10,8 @@ from cyclopts import Parameter
 
 from workbench.cli.app import app, emit, say
 from workbench.cli.options import AsJson, StorePath, store_path
+from workbench.cli.train_ask import Ask, tell_plan, tell_presets, tell_schema, tell_toml
 from workbench.errors import ArgumentError
-from workbench.store import open_store
 from workbench.text import plural, without_password
 
 
@@ -48,8 +48,11 @@ class Launch:
 
 @app.command
 def train(
-    family_spec: Annotated[str, Parameter(name="FAMILY", help="Preset name or a TOML file.")],
+    family_spec: Annotated[
+        str | None, Parameter(name="FAMILY", help="Preset name or a TOML file.")
+    ] = None,
     launch: Launch | None = None,
+    ask: Ask | None = None,
     *,
     store: StorePath = None,
     family: Annotated[str | None, Parameter(help="Name of the family in the store.")] = None,
@@ -63,7 +66,16 @@ def train(
     """
     from workbench.training import Pace, load_spec, train_family
 
-    path, chosen = store_path(store), launch or Launch()
+    path, chosen, asked = store_path(store), launch or Launch(), ask or Ask()
+    if asked.list_presets or asked.schema:
+        return tell_presets(as_json=json) if asked.list_presets else tell_schema()
+    if family_spec is None:
+        msg = (
+            "train needs the name of a preset or a TOML file. See them with: workbench train --list"
+        )
+        raise ArgumentError(msg)
+    if asked.toml:
+        return tell_toml(family_spec)
     if chosen.checkpoint_seconds < 0 or (chosen.checkpoint_steps or 1) < 1:
         msg = (
             f"--checkpoint-seconds {chosen.checkpoint_seconds:g} and --checkpoint-steps "
@@ -71,7 +83,15 @@ def train(
         )
         raise ArgumentError(msg)
     spec = load_spec(family_spec)
-    open_store(path, create=True)
+    if asked.dry_run:
+        return tell_plan(
+            spec,
+            workers=chosen.processes,
+            device=chosen.device,
+            checkpoints=chosen.checkpoints or Path(path).absolute() / "checkpoints",
+            price=asked.price,
+            as_json=json,
+        )
     try:
         result = train_family(
             spec,

@@ -10,13 +10,14 @@ from workbench.training.report import Pace
 from workbench.training.shape import ModelShape
 from workbench.training.spec import FamilySpec, load_spec, parse_spec, preset_names
 from workbench.training.task import Batch, Task
-from workbench.training.tasks import FourierTask, MarkovTask, TextTask, build_task
+from workbench.training.tasks import FourierTask, FunctionTask, MarkovTask, TextTask, build_task
 
 __all__ = [
     "Batch",
     "FamilyPlan",
     "FamilySpec",
     "FourierTask",
+    "FunctionTask",
     "MarkovLanguage",
     "MarkovTask",
     "ModelShape",

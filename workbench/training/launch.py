@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -33,7 +34,8 @@ from workbench.training.report import (
     WantedDevice,
 )
 from workbench.training.spec import FamilySpec, parse_spec
-from workbench.training.tasks import build_task
+from workbench.training.task import Task
+from workbench.training.tasks import build_task, check_own_task
 
 _PATIENCE_SECONDS = 10.0
 """After Ctrl-C workers end by themselves within this time, or are ended."""
@@ -74,6 +76,7 @@ def train_family(
     store_path: str | os.PathLike[str] | Address,
     *,
     family: str | None = None,
+    task: Task | None = None,
     processes: int | None = None,
     launcher: LauncherName | AbstractContextManager[Launcher] = "local",
     scheduler: str | None = None,
@@ -101,6 +104,9 @@ def train_family(
         Folder or URL of the store; made when it is missing.
     family : str, optional
         Name in the store, instead of the spec's own.
+    task : Task, optional
+        What the models learn, where the spec has ``[task] name = "own"``: any object with the
+        members of `Task`, or a `FunctionTask`.
     processes : int, optional
         Training processes; by default one per core this process may use, or per CUDA device.
     launcher : {"local", "dask"} or context manager of a Launcher
@@ -146,6 +152,8 @@ def train_family(
     if family is not None:
         spec = parse_spec(spec.model_dump() | {"family": family})
     plan = plan_family(spec)
+    if task is not None:
+        check_own_task(task, spec)
     require_torch()
     place = launcher
     if isinstance(place, str):
@@ -153,13 +161,17 @@ def train_family(
     with closing(open_store(store_path, create=True)) as store:
         todo = _unfinished(plan, store, resume=resume)
         folder = checkpoint_folder(store, checkpoints) / spec.family
-        tracker = Tracker(plan, todo, started=started, show=progress, on_event=on_event)
+        # Made after the checks: a bar that is drawn would stand before their message.
+        track = partial(Tracker, plan, todo, started=started, show=progress, on_event=on_event)
         if todo:
             with place as opened:
-                assignment, jobs = _prepare(store, plan, todo, opened, folder, pace or Pace())
+                assignment, jobs = _prepare(store, plan, task, todo, opened, folder, pace or Pace())
+                tracker = track()
                 crew = opened.start(assignment, jobs)
                 _see_through(store, plan, crew, tracker, stop or threading.Event())
             store.consolidate()
+        else:
+            tracker = track()
         outcomes = _outcomes(plan, store.table())
         clear_finished(folder, [row["run_id"] for row in outcomes if row["status"] == "done"])
     seconds = time.monotonic() - started
@@ -190,6 +202,7 @@ def checkpoint_folder(store: Store, given: str | os.PathLike[str] | None) -> Pat
 def _prepare(
     store: Store,
     plan: FamilyPlan,
+    task: Task | None,
     todo: Sequence[RunPlan],
     place: Launcher,
     folder: Path,
@@ -199,11 +212,11 @@ def _prepare(
     require_memory(todo, memory=place.memory)
     jobs = jobs_of(plan.spec, todo, workers=place.workers, checkpoints=folder, device=place.device)
     require_room(folder, jobs, workers=place.workers)
-    _register(store, plan, todo)
+    _register(store, plan, task, todo)
     address = store.address
     if address.root is not None:  # workers may have been started in another folder
         address = replace(address, root=address.root.absolute())
-    return Assignment(plan.spec, address, folder, pace, place.device), jobs
+    return Assignment(plan.spec, address, folder, pace, place.device, task), jobs
 
 
 def _unfinished(plan: FamilyPlan, store: Store, *, resume: bool) -> list[RunPlan]:
@@ -241,9 +254,9 @@ def _check_same(run: RunPlan, row: dict[Any, Any]) -> None:
             raise DataError(msg)
 
 
-def _register(store: Store, plan: FamilyPlan, todo: Sequence[RunPlan]) -> None:
+def _register(store: Store, plan: FamilyPlan, task: Task | None, todo: Sequence[RunPlan]) -> None:
     """Say in the store which runs will come, so that they are seen before they start."""
-    entropy = build_task(plan.spec).entropy
+    entropy = (task or build_task(plan.spec)).entropy
     known_loss = {"irreducible_loss": entropy} if math.isfinite(entropy) else {}
     known = set(store.table()["run_id"])
     for run in todo:

@@ -23,6 +23,7 @@ from workbench.training.sections import (
     FourierSection,
     Group,
     Mlp,
+    OwnSection,
 )
 from workbench.training.shape import ModelShape
 from workbench.training.spec import FamilySpec
@@ -79,11 +80,14 @@ def model_shape(
     """
     model = spec.model
     rule = parameterisation or model.parameterisation
-    if isinstance(model, Mlp) or isinstance(spec.task, FourierSection):
+    task = spec.task
+    if isinstance(model, Mlp) or isinstance(task, FourierSection):
         if rule == "completep":
             msg = "parameterisation 'completep' is for transformers. Use 'mup' or 'standard'."
             raise ArgumentError(msg)
-        inputs = spec.task.dimensions if isinstance(spec.task, FourierSection) else 1
+        # The spec pairs the mlp with tasks that have points only.
+        assert isinstance(task, FourierSection | OwnSection)
+        inputs = task.dimensions
         return MlpShape(width, depth or model.depth, inputs, model.base_width, rule)
     if width % model.head_size:
         near = max(1, round(width / model.head_size)) * model.head_size
@@ -97,7 +101,7 @@ def model_shape(
         depth=depth or model.depth,
         head_size=model.head_size,
         expansion=model.expansion,
-        vocab=spec.task.vocab,
+        vocab=task.vocab,
         context=model.context,
         base_width=model.base_width,
         base_depth=model.base_depth,
@@ -172,7 +176,7 @@ def _plan_run(spec: FamilySpec, group: Group, cell: _Cell) -> RunPlan:
         beta1=optimizer.beta1 if cell.beta1 is None else cell.beta1,
         beta2=optimizer.beta2 if cell.beta2 is None else cell.beta2,
         fault=faults.get(cell.fault),
-        task=spec.task.name,
+        task=spec.task.label if isinstance(spec.task, OwnSection) else spec.task.name,
         optimizer=optimizer.name,
     )
 

@@ -22,7 +22,7 @@ from workbench.training.report import Device, Job, WantedDevice
 BYTES_PER_PARAMETER = 24
 """Weights, two moments, gradient and what an update holds beside them, in float32."""
 
-_BYTES_PER_POINT = 100
+BYTES_PER_POINT = 100
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 _ASK = (
     "import json, torch; n = torch.cuda.device_count(); "
@@ -139,7 +139,7 @@ def require_room(folder: Path, jobs: Sequence[Job], *, workers: int) -> None:
     """
     sizes = sorted((_checkpoint_bytes(job) for job in jobs), reverse=True)
     points = sum(run.total_steps for job in jobs for run in job.runs)
-    needed = sum(sizes[:workers]) + _BYTES_PER_POINT * points
+    needed = sum(sizes[:workers]) + BYTES_PER_POINT * points
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free
     if needed > free:

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from workbench.store import Address
 from workbench.training.plan import RunPlan
 from workbench.training.spec import FamilySpec
+from workbench.training.task import Task
 
 Device = Literal["cpu", "cuda"]
 WantedDevice = Literal["auto", "cpu", "cuda"]
@@ -53,6 +54,8 @@ class Assignment:
         When they are written.
     device : {"cpu", "cuda"}
         Where a worker computes; of several CUDA devices it sees its own only.
+    task : Task or None
+        A task of the user; None for the one that the spec names.
     """
 
     spec: FamilySpec
@@ -60,6 +63,7 @@ class Assignment:
     checkpoints: Path
     pace: Pace = field(default_factory=Pace)
     device: Device = "cpu"
+    task: Task | None = None
 
 
 @dataclass(frozen=True)

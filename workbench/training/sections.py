@@ -126,6 +126,19 @@ class DatasetSection(Section):
     vocab: Literal[256] = 256
 
 
+class OwnSection(Section):
+    """A task that `train_family` is given from Python, see `workbench.training.tasks.own`.
+
+    `label` is what runs are marked with; a transformer needs the `vocab` of its tokens, an mlp the
+    `dimensions` of its points.
+    """
+
+    name: Literal["own"]
+    label: Name = "own"
+    vocab: Annotated[int, Field(ge=2)] = 128
+    dimensions: Count = 8
+
+
 def _key_or(key: str, default: str) -> Discriminator:
     """Choose the section by one of its keys, which may be left out for the usual one."""
 
@@ -144,7 +157,8 @@ Task = Annotated[
     Annotated[MarkovSection, Tag("markov-2")]
     | Annotated[FourierSection, Tag("fourier")]
     | Annotated[TextSection, Tag("text")]
-    | Annotated[DatasetSection, Tag("dataset")],
+    | Annotated[DatasetSection, Tag("dataset")]
+    | Annotated[OwnSection, Tag("own")],
     _key_or("name", "markov-2"),
 ]
 

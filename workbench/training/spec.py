@@ -24,6 +24,7 @@ from workbench.training.sections import (
     Model,
     Name,
     Optimizer,
+    OwnSection,
     Section,
     Task,
     Transformer,
@@ -70,7 +71,8 @@ class FamilySpec(Section):
 
     @model_validator(mode="after")
     def _sections_fit(self) -> FamilySpec:
-        if isinstance(self.task, FourierSection) != isinstance(self.model, Mlp):
+        numbers = isinstance(self.task, FourierSection)
+        if not isinstance(self.task, OwnSection) and numbers != isinstance(self.model, Mlp):
             msg = (
                 f"model kind {self.model.kind!r} cannot learn task {self.task.name!r}: the mlp "
                 "learns fourier, the transformer all other tasks"

@@ -51,7 +51,8 @@ def perform(
 ) -> None:
     """Train a job; whatever goes wrong is told of its runs, and raises nothing."""
     try:
-        train_job(assignment, job, task_of(assignment.spec), tell=tell, halted=halted)
+        task = assignment.task or task_of(assignment.spec)
+        train_job(assignment, job, task, tell=tell, halted=halted)
     except Exception as error:
         for run in job.runs:
             tell(Report(run.run_id, 0, "failed", error=f"{type(error).__name__}: {error}"))
