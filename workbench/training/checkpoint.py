@@ -122,7 +122,13 @@ class JobCheckpoints:
         Returns
         -------
         Path
+
+        Raises
+        ------
+        DataError
+            If it cannot be written; those before are still there.
         """
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
         texts = {n: value.tolist() for n, value in state.items() if value.dtype.kind == "U"}
@@ -134,17 +140,19 @@ class JobCheckpoints:
             "texts": json.dumps(texts),
             "torch": version("torch"),
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / f"{uuid.uuid4().hex}.partial"
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             save_file(arrays, partial, metadata=header)
             with partial.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             sync_path(partial)
             target = partial.rename(self.folder / _name(step, digest))
-        finally:
+            sync_path(self.folder)
+        except (OSError, SafetensorError) as error:
             partial.unlink(missing_ok=True)
-        sync_path(self.folder)
+            msg = f"A checkpoint could not be written to {self.folder}: {error}."
+            raise DataError(msg) from error
         for old in sorted(self._files(), reverse=True)[KEPT:]:
             old.unlink(missing_ok=True)
         return target

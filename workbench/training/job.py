@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from workbench.training.engine import RowBatch
 
 FLUSH_SECONDS = 1.0
+_WITHDRAWN = "withdrawn: "
 
 
 def train_job(
@@ -107,7 +108,14 @@ def _not_done(
         if row.get("status") == "done":  # finished by a worker that died before it said so
             tell(Report(plan.run_id, plan.total_steps, "done", resumed=plan.total_steps))
             continue
-        yield plan, {"stop_reason": ""} if row.get("stop_reason") else None
+        yield plan, _withdrawn(row.get("stop_reason"))
+
+
+def _withdrawn(reason: object) -> dict[str, str] | None:
+    """Return how a run says that it was to be stopped once and is trained on."""
+    if not isinstance(reason, str) or not reason or reason.startswith(_WITHDRAWN):
+        return None
+    return {"stop_reason": f"{_WITHDRAWN}{reason}"}
 
 
 class _Worker:
@@ -196,13 +204,8 @@ class _Worker:
         going = {name: rows[name] for name in batch.active}
         try:
             self.checkpoints.save(state, step=batch.step, rows=going)
-        except OSError as error:
-            warnings.warn(
-                f"The checkpoint of {len(going)} runs at step {batch.step} could not be written "
-                f"to {self.checkpoints.folder}: {error.strerror}. Training goes on.",
-                CollapseWarning,
-                stacklevel=2,
-            )
+        except DataError as error:
+            warnings.warn(f"{error} Training goes on.", CollapseWarning, stacklevel=2)
 
     def _resumable(self, known: dict[str, int]) -> tuple[Checkpoint | None, State]:
         """Return the newest checkpoint that resumes any of the runs, with its numbers."""
