@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from workbench.errors import DataError
-from workbench.training import Task, build_task, parse_spec
+from workbench.training import Task, build_task, parse_spec, plan_family
+from workbench.training.engine import train_rows
 from workbench.training.tasks import FourierTask, TextTask
 from workbench.training.tasks.dataset import _joined, stream_text
 from workbench.training.tasks.text import read_text
@@ -112,6 +113,26 @@ def test_the_shipped_text_is_small_plain_and_long_enough():
     assert bytes(text).isascii()
     assert "us_founding_documents" in name
     assert bytes(text).startswith(b"The Constitution of the United States")
+
+
+def test_a_transformer_learns_the_shipped_text():
+    group = {"width": 16, "tau": 0.3, "tpp": 4}
+    spec = parse_spec(
+        {
+            "family": "read",
+            "task": {"name": "text"},
+            "batch": {"rule": "fixed", "sequences": 16},
+            "evaluation": {"points": 2, "sequences": 64},
+            "group": [group],
+        }
+    )
+    task = build_task(spec)
+    records = list(train_rows(plan_family(spec).runs, task, evaluation=spec.evaluation))
+    counts = np.bincount(np.asarray(task.corpus), minlength=256) / len(task.corpus)
+    single = -float((counts * np.log(counts, where=counts > 0, out=np.zeros(256))).sum())
+    # Better than knowing how frequent every byte is, and no control variate without an entropy.
+    assert records[-1].eval_loss[0] < single - 0.1
+    assert records[0].train_loss[0] == pytest.approx(math.log(256), abs=0.01)
 
 
 def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path):

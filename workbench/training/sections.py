@@ -14,8 +14,10 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetJsonSchemaHandler,
     Tag,
 )
+from pydantic_core import CoreSchema
 
 from workbench.recipes import Parameterisation, RecipeName, Schedule
 
@@ -40,7 +42,28 @@ def _none_or_two(count: int) -> int:
     return count
 
 
-OneOrMore = Annotated[tuple[Value, ...], BeforeValidator(_listed), Field(min_length=1)]
+class _OrOneSchema:
+    """Says in the JSON schema that one value may stand for a list of one."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        items = handler(schema)["items"]
+        return {"anyOf": [items, {"type": "array", "items": items, "minItems": 1}]}
+
+
+class _AnySectionSchema:
+    """Says that sections are told apart by a key that may be left out: several may fit."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": handler(schema)["oneOf"]}
+
+
+OneOrMore = Annotated[
+    tuple[Value, ...], BeforeValidator(_listed), Field(min_length=1), _OrOneSchema()
+]
 
 
 class Section(BaseModel):
@@ -152,6 +175,7 @@ def _key_or(key: str, default: str) -> Discriminator:
 Model = Annotated[
     Annotated[Transformer, Tag("transformer")] | Annotated[Mlp, Tag("mlp")],
     _key_or("kind", "transformer"),
+    _AnySectionSchema(),
 ]
 Task = Annotated[
     Annotated[MarkovSection, Tag("markov-2")]
@@ -160,6 +184,7 @@ Task = Annotated[
     | Annotated[DatasetSection, Tag("dataset")]
     | Annotated[OwnSection, Tag("own")],
     _key_or("name", "markov-2"),
+    _AnySectionSchema(),
 ]
 
 
