@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workbench.laws import fit_power_law
     from workbench.schema import concat_runs, conform, make_runs, select_runs
     from workbench.store import Recorder, open_store
+    from workbench.training import FunctionTask, load_spec, parse_spec, train_family
     from workbench.tree import open
     from workbench.views import Explorer, notebook
 
@@ -33,6 +34,7 @@ _HOME = {
     "DataError": "errors",
     "Explorer": "views",
     "FinalForecast": "forecast",
+    "FunctionTask": "training",
     "Recorder": "store",
     "WorkbenchError": "errors",
     "collapse_report": "collapse",
@@ -40,17 +42,20 @@ _HOME = {
     "conform": "schema",
     "fit_power_law": "laws",
     "fit_surrogate": "forecast",
+    "load_spec": "training",
     "make_runs": "schema",
     "normalize": "collapse",
     "notebook": "views",
     "on_progress": "curves",
     "open": "tree",
     "open_store": "store",
+    "parse_spec": "training",
     "predict_final": "forecast",
     "read": "io",
     "select_runs": "schema",
     "smooth": "curves",
     "to_cube": "curves",
+    "train_family": "training",
 }
 
 __all__ = [
@@ -60,6 +65,7 @@ __all__ = [
     "DataError",
     "Explorer",
     "FinalForecast",
+    "FunctionTask",
     "Recorder",
     "WorkbenchError",
     "__version__",
@@ -68,17 +74,20 @@ __all__ = [
     "conform",
     "fit_power_law",
     "fit_surrogate",
+    "load_spec",
     "make_runs",
     "normalize",
     "notebook",
     "on_progress",
     "open",
     "open_store",
+    "parse_spec",
     "predict_final",
     "read",
     "select_runs",
     "smooth",
     "to_cube",
+    "train_family",
 ]
 
 

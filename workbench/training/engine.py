@@ -18,12 +18,13 @@ from torch import Tensor
 
 from workbench.errors import ArgumentError, DataError
 from workbench.training.faults import fault_interventions
+from workbench.training.gradients import autograd_gradients, compiled_gradients
 from workbench.training.interventions import Intervention
 from workbench.training.muon import RowMuon
 from workbench.training.noise_trace import NOISE_STREAM, noise_trace, preconditioner
 from workbench.training.optimizer import RowAdam, RowAdamW, RowOptimizer, row_norms
 from workbench.training.plan import CHUNK_TOKENS, RunPlan
-from workbench.training.precision import DTYPES, warn_where_slow
+from workbench.training.precision import warn_where_slow
 from workbench.training.spec import Compute, Evaluation, Optimizer
 from workbench.training.task import Batch, Task
 
@@ -139,6 +140,11 @@ class RowBatch:
         self.optimizer = OPTIMIZERS[optimizer.name](
             weights.to(self.device), self.model.parameters, settings=optimizer
         )
+        compiled = compiled_gradients(self.model, self.compute, self.device)
+        self._gradients = compiled or autograd_gradients(self.model, self.compute.precision)
+        self.optimizer.fused = compiled.adamw if compiled else None
+        self._mode = f"{optimizer.name}, {self.compute.precision}"
+        self._mode += ", compiled kernels" if compiled else ""
         faults = fault_interventions(plans, task)
         given = interventions or {}
         self.interventions = {
@@ -251,10 +257,6 @@ class RowBatch:
         }
         self.step = int(state["step"])
 
-    @property
-    def _mode(self) -> str:
-        return f"{self.optimizer.settings.name}, {self.compute.precision}"
-
     def _prepare_evaluation(self) -> None:
         evaluation = self.evaluation
         held_out = self.task.held_out(evaluation.sequences)
@@ -286,8 +288,9 @@ class RowBatch:
         runs = self._rows[rows]
         learning_rate = self._learning_rate[self.step - 1, runs]
         self._intervene_before(rows, learning_rate)
-        losses, gradient = self._gradient(self.optimizer.weights[rows], *self._tensors(batches))
-        reported = losses.tolist()
+        weights = self.optimizer.weights[rows]
+        losses, gradient = self._gradients(weights, *self._tensors(batches))
+        reported, gradient = losses.tolist(), gradient.float()
         self._intervene_after(rows, reported, gradient)
         norms = row_norms(gradient)
         limit = self.optimizer.settings.clip_norm
@@ -301,14 +304,6 @@ class RowBatch:
             decay=self._decay[self.step - 1, runs].to(self.device),
         )
         return reported, norms.double().cpu().numpy()
-
-    def _gradient(self, weights: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss of each row and its gradient."""
-        weights = weights.detach().to(DTYPES[self.compute.precision]).requires_grad_()
-        losses = self.model.row_losses(weights, inputs, targets)
-        # Rows share no weight, so the gradient of the sum holds each row's own gradient.
-        (gradient,) = torch.autograd.grad(losses.sum(), weights)
-        return losses.detach(), gradient.float()
 
     def _intervene_before(self, rows: slice, learning_rate: Tensor) -> None:
         for place, run in enumerate(self._rows[rows]):
@@ -346,7 +341,10 @@ class RowBatch:
             self.task.batch(self.step * count + i, sequences=plan.sequences, seed=seed)
             for i in range(count)
         )
-        gradients = (self._gradient(weights, *self._tensors([b]))[1][0] for b in batches)
+        gradients = (
+            self._gradients(weights, *self._tensors([batch]))[1][0].float().clone()
+            for batch in batches
+        )
         return noise_trace(
             gradients, preconditioner(self.optimizer, row, step=self.step, peak_lr=plan.base_lr)
         )

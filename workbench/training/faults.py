@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from workbench.training.fault_section import Fault, FaultKind
 from workbench.training.interventions import Intervention
 from workbench.training.run_plan import RunPlan
-from workbench.training.task import Batch, Task
+from workbench.training.task import Batch, Task, stream_generator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +38,7 @@ class _Injury(Intervention):
 
     def generator(self, step: int) -> np.random.Generator:
         """Return the fault's own source of randomness at a step."""
-        return np.random.default_rng([_STREAM, self.plan.data_seed, step])
+        return stream_generator(_STREAM, self.plan.data_seed, step)
 
 
 class _LossBias(_Injury):

@@ -12,14 +12,13 @@ is known, so a batch's loss can be reported without most of its sampling noise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.training.task import STEPS_PER_BLOCK
+from workbench.training.task import stream_generator
 
 Purpose = Literal["train", "held-out"]
 _STREAM_OF: dict[Purpose, int] = {"train": 0, "held-out": 1}
@@ -40,9 +39,6 @@ class Text:
 
     tokens: NDArray[np.int64]
     nll: NDArray[np.float64]
-
-
-Batch = Text
 
 
 class MarkovLanguage:
@@ -124,29 +120,10 @@ class MarkovLanguage:
             pair = (pair % vocab) * vocab + token
         return Text(np.ascontiguousarray(tokens.T), np.ascontiguousarray(nll.T))
 
-    def batches(self, sequences: int, context: int, *, seed: int) -> Iterator[Text]:
-        """Yield fresh training batches for ever, a pure function of the arguments and the step.
-
-        Whole blocks of steps are drawn at once because the cost is per call, not per token.
-        """
-        block = 0
-        while True:
-            rng = text_generator("train", seed, block)
-            drawn = self.sample(sequences * STEPS_PER_BLOCK, context, rng)
-            for start in range(0, len(drawn.tokens), sequences):
-                rows = slice(start, start + sequences)
-                yield Text(drawn.tokens[rows], drawn.nll[rows])
-            block += 1
-
-    def held_out(self, sequences: int, context: int, *, seed: int = 0) -> Text:
-        """Return a fixed evaluation set, disjoint in randomness from every training stream."""
-        return self.sample(sequences, context, text_generator("held-out", seed, 0))
-
 
 def text_generator(purpose: Purpose, seed: int, block: int) -> np.random.Generator:
     """Return the source of randomness of one block of one stream."""
-    # SeedSequence hashes all of the words: neighbouring seeds and blocks share nothing.
-    return np.random.default_rng([_STREAM_OF[purpose], seed, block])
+    return stream_generator(_STREAM_OF[purpose], seed, block)
 
 
 def _random_effect(rng: np.random.Generator, size: int) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,9 @@ from torch import Tensor
 
 from workbench.training.row_model import normal_rows
 from workbench.training.shape import ModelShape, Parameter
+
+if TYPE_CHECKING:
+    from workbench.training.compiled import CompiledTransformer
 
 _ALIBI_SLOPES = (2.0, 0.5, 0.125, 0.0)
 
@@ -58,6 +61,12 @@ class Transformer:
         """
         losses = token_losses(weights, inputs, targets, shape=self.shape)
         return losses[:, :, 1:].mean((1, 2))
+
+    def compiled(self, precision: str) -> CompiledTransformer:
+        """Return losses and gradients by compiled kernels; see `CompiledTransformer`."""
+        from workbench.training.compiled import CompiledTransformer
+
+        return CompiledTransformer(self.shape, precision=precision)
 
 
 def token_losses(weights: Tensor, inputs: Tensor, targets: Tensor, *, shape: ModelShape) -> Tensor:
@@ -103,7 +112,7 @@ def token_logits(
     """
     see = watch or (lambda name, activation: None)
     sequences, scale = inputs.shape[1], shape.scaling.residual_multiplier
-    weight = _named(weights, shape)
+    weight = named_weights(weights, shape)
     residual = _embed(weight["embedding"], inputs)
     see("embedding", residual)
     for block in range(shape.depth):
@@ -120,7 +129,8 @@ def token_logits(
     return torch.bmm(_norm(residual, weights), weight["readout"]).float()
 
 
-def _named(weights: Tensor, shape: ModelShape) -> dict[str, Tensor]:
+def named_weights(weights: Tensor, shape: ModelShape) -> dict[str, Tensor]:
+    """Return views of flat rows by parameter name, each of shape (run, *parameter)."""
     # One split: its backward is a single concatenation into the flat gradient.
     parts = torch.split(weights, [p.size for p in shape.parameters], dim=1)
     return {
@@ -154,11 +164,15 @@ def _attention(qkv: Tensor, sequences: int, *, shape: ModelShape) -> Tensor:
     return mixed.transpose(1, 2).reshape(runs, tokens, shape.width)
 
 
+def alibi_slopes(heads: int) -> Tensor:
+    """Return the penalty per token of distance of every head, Tensor of shape (head,)."""
+    return torch.tensor(_ALIBI_SLOPES).repeat(-(-heads // len(_ALIBI_SLOPES)))[:heads].contiguous()
+
+
 @lru_cache
 def _alibi(positions: int, heads: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return distance penalties with the causal mask, shape (head, query, key)."""
-    slopes = torch.tensor(_ALIBI_SLOPES).repeat(-(-heads // len(_ALIBI_SLOPES)))[:heads]
-    place = torch.arange(positions)
+    slopes, place = alibi_slopes(heads), torch.arange(positions)
     distance = (place[:, None] - place[None, :]).float()
     return (
         (-slopes[:, None, None] * distance)

@@ -8,14 +8,31 @@ Row k of a step must not depend on any other row.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from workbench.training.shape import Parameter
 from workbench.training.spec import Optimizer
+
+
+class FusedAdamW(Protocol):
+    """All of an AdamW update in one pass over some rows."""
+
+    def __call__(
+        self,
+        tensors: Mapping[str, Tensor],
+        gradient: Tensor,
+        columns: Mapping[str, Tensor],
+        *,
+        settings: Optimizer,
+        step: int,
+        learning_rate: Tensor,
+        decay: Tensor,
+    ) -> None:
+        """Update the tensors of some rows in place; `columns` has rate, epsilon and decays."""
 
 
 class RowOptimizer(ABC):
@@ -39,9 +56,12 @@ class RowOptimizer(ABC):
         ``weights`` and the moments: all that a resumed run needs besides its step.
     rate, epsilon, decays : Tensor, shape (parameter,)
         Factor on the learning rate, ε itself, and 1 where decay acts.
+    fused : FusedAdamW, optional
+        A compiled pass that a rule may use for the columns it treats by AdamW.
     """
 
     MOMENTS: ClassVar[tuple[str, ...]]
+    fused: FusedAdamW | None = None
 
     def __init__(
         self, weights: Tensor, parameters: Sequence[Parameter], *, settings: Optimizer
@@ -93,8 +113,19 @@ class RowAdamW(RowOptimizer):
         self, rows: slice, gradient: Tensor, *, step: int, learning_rate: Tensor, decay: Tensor
     ) -> None:
         """Update some rows; see `RowOptimizer.step`."""
-        self.update_columns(
-            (rows, slice(None)), gradient, step=step, learning_rate=learning_rate, decay=decay
+        if self.fused is None:
+            self.update_columns(
+                (rows, slice(None)), gradient, step=step, learning_rate=learning_rate, decay=decay
+            )
+            return
+        self.fused(
+            {name: held[rows] for name, held in self.tensors.items()},
+            gradient,
+            {"rate": self.rate, "epsilon": self.epsilon, "decays": self.decays},
+            settings=self.settings,
+            step=step,
+            learning_rate=learning_rate,
+            decay=decay,
         )
 
     @torch.no_grad()

@@ -23,7 +23,7 @@ Value = TypeVar("Value")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 40)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
@@ -185,10 +185,12 @@ class Compute(Section):
     """How numbers are computed; every width of a family the same way, so that sizes compare.
 
     ``bfloat16`` rounds the operands of matrix products and keeps weights, optimiser and losses in
-    float32, the reference.
+    float32, the reference. ``compiled`` kernels are built by the system's C++ compiler; where there
+    is none, torch computes, with a warning.
     """
 
     precision: Literal["float32", "bfloat16"] = "float32"
+    kernels: Literal["torch", "compiled"] = "torch"
 
 
 class BatchRule(Section):

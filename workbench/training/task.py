@@ -15,6 +15,27 @@ from numpy.typing import NDArray
 Drawn = TypeVar("Drawn")
 STEPS_PER_BLOCK = 64
 _STREAMS_KEPT = 256
+_WORD = 1 << 32
+
+
+def stream_generator(stream: int, seed: int, number: int) -> np.random.Generator:
+    """Return the source of randomness of one part of one stream.
+
+    Parameters
+    ----------
+    stream : int
+        What the numbers are for; 0 to 8 are taken by the tasks and faults of the workbench.
+    seed : int
+        Below 2^64.
+    number : int
+        Step or block.
+    """
+    # SeedSequence hashes all of the words, so neighbouring seeds and blocks share nothing. It cuts
+    # large numbers into words without saying where one ends: seed 2^32 would be block 1 of seed 0.
+    words = [stream, seed, number]
+    if seed >= _WORD:
+        words = [stream, seed % _WORD, seed // _WORD, number, 1]
+    return np.random.default_rng(words)
 
 
 @dataclass(frozen=True)

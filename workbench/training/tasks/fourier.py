@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.training.task import Batch
+from workbench.training.task import Batch, stream_generator
 
 Floats = NDArray[np.float32]
 _STREAM_OF = {"train": 3, "held-out": 4}
@@ -84,6 +84,6 @@ class FourierTask:
     def _drawn(
         self, purpose: Literal["train", "held-out"], seed: int, step: int, examples: int
     ) -> Batch:
-        rng = np.random.default_rng([_STREAM_OF[purpose], seed, step])
+        rng = stream_generator(_STREAM_OF[purpose], seed, step)
         points = rng.random((examples, self.dimensions), dtype=np.float32) - np.float32(0.5)
         return Batch(points, self.values(points))

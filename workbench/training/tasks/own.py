@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from workbench.errors import ArgumentError
 from workbench.training.sections import Mlp, OwnSection
 from workbench.training.spec import FamilySpec
-from workbench.training.task import Batch, Task
+from workbench.training.task import Batch, Task, stream_generator
 
 Draw = Callable[[np.random.Generator, int], tuple[NDArray[Any], NDArray[Any]]]
 _TRAIN, _HELD_OUT = 7, 8
@@ -48,11 +48,11 @@ class FunctionTask:
 
     def batch(self, step: int, *, sequences: int, seed: int) -> Batch:
         """Return the examples of one step; see `workbench.training.Task.batch`."""
-        return Batch(*self.draw(np.random.default_rng([_TRAIN, seed, step]), sequences))
+        return Batch(*self.draw(stream_generator(_TRAIN, seed, step), sequences))
 
     def held_out(self, sequences: int) -> Batch:
         """Return the evaluation examples, from randomness that no step has."""
-        return Batch(*self.draw(np.random.default_rng([_HELD_OUT, 0, 0]), sequences))
+        return Batch(*self.draw(stream_generator(_HELD_OUT, 0, 0), sequences))
 
 
 def check_own_task(task: object, spec: FamilySpec) -> None:

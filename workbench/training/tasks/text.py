@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import DataError
-from workbench.training.task import Batch
+from workbench.training.task import Batch, stream_generator
 
 Bytes = NDArray[np.uint8]
 Positions = NDArray[np.int64]
@@ -98,7 +98,7 @@ class TextTask:
             # The epoch before is asked for again at most by the batch that straddles both.
             for old in [k for k in self._orders if k[0] == seed and k[1] != epoch - 1]:
                 del self._orders[old]
-            rng = np.random.default_rng([_STREAM, seed, epoch])
+            rng = stream_generator(_STREAM, seed, epoch)
             order = rng.permutation(self.windows), int(rng.integers(self.context))
             self._orders[seed, epoch] = order
         return self._orders[seed, epoch]
