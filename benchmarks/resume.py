@@ -3,15 +3,14 @@
 python benchmarks/resume.py [FAMILIES [KILLS_EACH [SEED]]]
 
 A family of six runs in two batches is trained by the command line with two workers, in turn by
-local processes and by Dask. At random moments after points have arrived one worker, the command, or
-the whole process group is killed; a command that was killed is run again. The finished family must
-have the values of one that was left in peace, in every record, and no step may have been written
-twice. What is trained again because no checkpoint had it is counted.
+local processes and by Dask. When a random share of its records has been written one worker, the
+command, or the whole process group is killed; a command that was killed is run again. The finished
+family must have the values of one that was left in peace, in every record, and no step may have
+been written twice.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -61,28 +60,26 @@ def kill_one(process: subprocess.Popen[str], victim: str, rng: random.Random) ->
 
 
 def train_under_fire(
-    spec: Path, path: Path, launcher: str, kills: int, rng: random.Random
+    spec: Path, path: Path, launcher: str, kills: int, total: int, rng: random.Random
 ) -> dict[str, Any]:
-    """Train the family with so many kills on the way; return what was done and what it cost."""
+    """Train the family, of `total` records, with so many kills on the way; return what was done."""
     killed: Counter[str] = Counter()
-    made, seconds = 0.0, time.perf_counter()
+    moments, seconds = [], time.perf_counter()
     process = start(spec, path, "--launcher", launcher)
-    for _ in range(kills):
-        await_records(path, process, beyond=records_in(path))
-        time.sleep(rng.uniform(0, 2))
+    for share in sorted(rng.uniform(0.02, 0.95) for _ in range(kills)):
+        await_records(path, process, beyond=round(share * total), every=0.2)
+        moments.append(round(records_in(path) / total, 3))
         killed[kill_one(process, rng.choice(VICTIMS), rng)] += 1
         if process.poll() is not None:
             process.communicate()
             process = start(spec, path, "--launcher", launcher)
-    out, errors = process.communicate(timeout=600)
+    _, errors = process.communicate(timeout=600)
     if process.returncode:
         end(process)
         raise RuntimeError(errors)
-    result = json.loads(out)
-    made = result["run_steps_per_second"] * result["seconds"]
     return {
         "killed": {name: count for name, count in killed.items() if name},
-        "steps_of_the_last_command": round(made),
+        "written_when_killed": moments,
         "seconds": round(time.perf_counter() - seconds, 1),
     }
 
@@ -92,7 +89,7 @@ def main() -> int:
     given = dict(enumerate(sys.argv[1:]))
     families, kills, seed = (int(given.get(i, n)) for i, n in enumerate((10, 3, 0)))
     rng = random.Random(seed)
-    total: Counter[str] = Counter()
+    killed: Counter[str] = Counter()
     differing: list[str] = []
     twice, trials = 0, []
     with tempfile.TemporaryDirectory() as folder:
@@ -102,23 +99,24 @@ def main() -> int:
         if peace.returncode:
             raise RuntimeError(errors)
         expected = values(Path(folder) / "peace")
+        records = sum(len(run["step"]) for run in expected.values())
         for number in range(families):
             path, launcher = Path(folder) / f"runs-{number}", LAUNCHERS[number % 2]
-            trial = train_under_fire(spec, path, launcher, kills, rng)
+            trial = train_under_fire(spec, path, launcher, kills, records, rng)
             found = differences(values(path), expected)
             again, steps = written_more_than_once(path)
             differing += found
             twice += again
-            total.update({f"{launcher} {name}": n for name, n in trial["killed"].items()})
+            killed.update({f"{launcher} {name}": n for name, n in trial["killed"].items()})
             trials.append({"launcher": launcher, **trial, "steps": steps, "differing": len(found)})
             print(f"{launcher}: {trial['killed']}, {len(found)} columns differ, {again} twice")
-    count = sum(total.values())
+    count = sum(killed.values())
     print(f"{count} kills, {len(differing)} columns differ, {twice} steps written twice")
     figures = {
         "kills": count,
-        "killed": dict(total),
+        "killed": dict(killed),
         "families": families,
-        "records_compared": families * sum(len(run["step"]) for run in expected.values()),
+        "records_compared": families * records,
         "columns_differing": differing,
         "steps_written_twice": twice,
         "trials": trials,

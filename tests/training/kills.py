@@ -112,13 +112,13 @@ def records_in(path):
         store.close()
 
 
-def await_records(path, process, *, beyond=0, deadline=120):
+def await_records(path, process, *, beyond=0, deadline=240, every=0.05):
     """Return once the store has more than `beyond` records, or the process has ended."""
     until = time.monotonic() + deadline
     while time.monotonic() < until:
         if records_in(path) > beyond or process.poll() is not None:
             return
-        time.sleep(0.05)
+        time.sleep(every)
     msg = "no point arrived in the store"
     raise AssertionError(msg)
 

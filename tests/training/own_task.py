@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
 import numpy as np
 
 
@@ -11,3 +16,12 @@ def counting(rng, sequences):
     steps = rng.integers(1, 3, (sequences, 8))
     tokens = np.concatenate([start, start + np.cumsum(steps, axis=1)], axis=1) % 16
     return tokens[:, :-1], tokens[:, 1:]
+
+
+def deadly(rng, sequences):
+    """Kill the process that trains on it, once it has said which device it may see."""
+    if multiprocessing.parent_process() is not None:
+        with Path(os.environ["SEEN"]).open("a") as seen:
+            seen.write(f"{os.environ['CUDA_VISIBLE_DEVICES']}\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return counting(rng, sequences)

@@ -92,3 +92,29 @@ def test_the_driver_is_killed_and_the_command_run_again(undisturbed, tmp_path, l
     # What checkpoints had was not made again.
     assert result["run_steps_per_second"] * result["seconds"] < total - 0.2 * made
     assert made < total
+
+
+@pytest.mark.parametrize("launcher", ["local", "dask"])
+def test_ctrl_c_leaves_a_family_that_goes_on_where_it_was(undisturbed, tmp_path, launcher):
+    spec, expected = undisturbed
+    path = tmp_path / "runs"
+    process = start(spec, path, "--launcher", launcher)
+    try:
+        await_records(path, process, beyond=500)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130, errors
+        assert "Checkpoints are written: the same command goes on from here." in errors
+        assert "Traceback" not in errors
+        store = open_store(path)
+        table = store.table()
+        store.close()
+        assert set(table["status"]) <= {"stopped", "done"}
+        result, _ = finish(start(spec, path, "--launcher", launcher))
+    finally:
+        end(process)
+    check_same(path, expected)
+    total = sum(len(run["step"]) for run in expected.values())
+    # Not one step was made twice: each job wrote a checkpoint where it was.
+    made = round(result["run_steps_per_second"] * result["seconds"])
+    assert made == total - table["n_records"].sum()

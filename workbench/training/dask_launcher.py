@@ -21,6 +21,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from workbench.training.report import Assignment, Device, Job, Report, WantedDev
 from workbench.training.worker import perform, prepare_torch
 
 SLURM = "slurm"
+CONNECT_SECONDS = 10.0
 WORKER_SECONDS = 60.0
 """A cluster without a worker for so long has none."""
 
@@ -257,8 +259,6 @@ def _require_one_device() -> None:
 
 
 def _require(module: str, *, extra: str) -> Any:
-    from importlib import import_module
-
     try:
         return import_module(module)
     except ModuleNotFoundError:
@@ -301,7 +301,7 @@ def _own_cluster(distributed: Any, processes: int | None, device: WantedDevice) 
 @contextmanager
 def _connected(distributed: Any, target: Any) -> Iterator[Any]:
     try:
-        client = distributed.Client(target, set_as_default=False, timeout="10s")
+        client = distributed.Client(target, set_as_default=False, timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         msg = (
             f"The Dask scheduler {target} cannot be reached: {error}. Look whether it runs: "
