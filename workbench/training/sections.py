@@ -122,19 +122,22 @@ class FourierSection(Section):
 
 
 class TextSection(Section):
-    """Bytes of a file or of all files in a folder; by default a text that ships with us."""
+    """Text of a file or of all files in a folder; by default one that ships with us.
+
+    Tokens are bytes, or those of a `tokenizer`, a ``tokenizer.json`` file.
+    """
 
     name: Literal["text"]
     path: str | None = None
+    tokenizer: str | None = None
     held_out_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-
-    vocab: Literal[256] = 256
 
 
 class DatasetSection(Section):
-    """Bytes of the first documents of a Hugging Face dataset, streamed.
+    """The first documents of a Hugging Face dataset, streamed by every worker.
 
-    `data_files` names files for the loaders that need them (``dataset = "text"`` or ``"json"``).
+    Tokens are bytes, or those of a `tokenizer`, a ``tokenizer.json`` file. `data_files` names
+    files for the loaders that need them (``dataset = "text"`` or ``"json"``).
     """
 
     name: Literal["dataset"]
@@ -144,9 +147,8 @@ class DatasetSection(Section):
     column: str = "text"
     data_files: OneOrMore[str] | None = None
     megabytes: Positive = 16.0
+    tokenizer: str | None = None
     held_out_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-
-    vocab: Literal[256] = 256
 
 
 class OwnSection(Section):
