@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.errors import ArgumentError, DataError
+from workbench.training.accumulate import in_parts
 from workbench.training.compiled import CompiledTransformer
 from workbench.training.faults import fault_interventions
 from workbench.training.gradients import autograd_gradients, choose_gradients
@@ -118,6 +119,9 @@ class RowBatch:
         if isinstance(self._gradients, CompiledTransformer):
             self.optimizer.fused = self._gradients.adamw
             self._mode += ", compiled kernels"
+        if self.compute.micro_sequences is not None:
+            self._gradients = in_parts(self._gradients, self.compute.micro_sequences)
+            self._mode += f", {self.compute.micro_sequences} sequences at once"
         faults = fault_interventions(plans, task)
         given = interventions or {}
         self.interventions = {
@@ -233,7 +237,10 @@ class RowBatch:
     def _rows_per_chunk(self, chunk_tokens: int | None) -> int:
         if chunk_tokens is None and self.device.type == "cuda":
             one = self._tensors(self._draw()[:1])
-            gradients = autograd_gradients(self.model, self.compute.precision)
+            gradients = in_parts(
+                autograd_gradients(self.model, self.compute.precision),
+                self.compute.micro_sequences,
+            )
             return rows_in_memory(gradients, self.optimizer.weights[:1], *one)
         return max(1, (chunk_tokens or CHUNK_TOKENS) // self.plans[0].batch_size)
 

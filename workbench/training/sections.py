@@ -213,11 +213,13 @@ class Compute(Section):
 
     ``bfloat16`` rounds the operands of matrix products and keeps weights, optimiser and losses in
     float32, the reference. ``compiled`` kernels are built by the system's C++ compiler; where there
-    is none, torch computes, with a warning.
+    is none, torch computes, with a warning. `micro_sequences` is the most sequences of one run
+    that are worked through at once; the gradient of a larger batch is the mean over such parts.
     """
 
     precision: Literal["float32", "bfloat16"] = "float32"
     kernels: Literal["torch", "compiled"] = "torch"
+    micro_sequences: Count | None = None
 
 
 class BatchRule(Section):
