@@ -160,5 +160,5 @@ def test_slurm_jobs_are_written_as_the_configuration_says():
     for line in ("#SBATCH -p gpu", "#SBATCH --gpus=1", "#SBATCH --cpus-per-task=1"):
         assert line in script
     assert "distributed.cli.dask_worker" in script
-    with pytest.raises(ArgumentError, match=r"SLURM is not told .*jobqueue.yaml"):
+    with pytest.raises(ArgumentError, match=r"not told the cores of a worker.*jobqueue\.yaml"):
         dask_launcher.slurm_cluster(jobs=1)

@@ -34,7 +34,8 @@ def test_one_group_is_split_over_the_workers(plan, tmp_path, workers, rows):
 
 def test_a_device_takes_more_rows_than_a_cache_holds(tmp_path):
     wide = GROUP | {"seed": list(range(40))}
-    plan = plan_family(parse_spec({"family": "f", "group": [wide]}))
+    batch = {"rule": "fixed", "sequences": 8}
+    plan = plan_family(parse_spec({"family": "f", "batch": batch, "group": [wide]}))
     on = {"workers": 1, "checkpoints": tmp_path}
     assert len(jobs_of(plan.spec, plan.runs, **on)) > 1
     assert len(jobs_of(plan.spec, plan.runs, device="cuda", **on)) == 1

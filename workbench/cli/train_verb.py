@@ -76,12 +76,7 @@ def train(
         raise ArgumentError(msg)
     if asked.toml:
         return tell_toml(family_spec)
-    if chosen.checkpoint_seconds < 0 or (chosen.checkpoint_steps or 1) < 1:
-        msg = (
-            f"--checkpoint-seconds {chosen.checkpoint_seconds:g} and --checkpoint-steps "
-            f"{chosen.checkpoint_steps} must not be negative. Leave them away for one every 30 s."
-        )
-        raise ArgumentError(msg)
+    pace = Pace(chosen.checkpoint_seconds, chosen.checkpoint_steps)
     spec = load_spec(family_spec)
     if asked.dry_run:
         return tell_plan(
@@ -102,7 +97,7 @@ def train(
             processes=chosen.processes,
             device=chosen.device,
             checkpoints=chosen.checkpoints,
-            pace=Pace(chosen.checkpoint_seconds, chosen.checkpoint_steps),
+            pace=pace,
             resume=resume,
         )
     except KeyboardInterrupt:

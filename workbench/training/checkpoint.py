@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,7 @@ class Checkpoint:
     rows : dict of str to Row
         The runs it can resume.
     made_by : str
-        Version of torch that made it.
+        Library and processor that made it; with others a run goes on, but not bit for bit.
     """
 
     path: Path
@@ -107,7 +106,7 @@ class JobCheckpoints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(self, state: State, *, step: int, rows: Mapping[str, Row]) -> Path:
+    def save(self, state: State, *, step: int, rows: Mapping[str, Row], made_by: str = "") -> Path:
         """Write a checkpoint so that it is there whole or not at all, and remove older ones.
 
         Parameters
@@ -118,6 +117,8 @@ class JobCheckpoints:
             Updates made.
         rows : mapping of str to Row
             The runs it can resume.
+        made_by : str
+            Library and processor.
 
         Returns
         -------
@@ -138,7 +139,7 @@ class JobCheckpoints:
             "step": str(step),
             "rows": json.dumps({name: [row.fingerprint, row.floor] for name, row in rows.items()}),
             "texts": json.dumps(texts),
-            "torch": version("torch"),
+            "made_by": made_by,
         }
         partial = self.folder / f"{uuid.uuid4().hex}.partial"
         try:
@@ -196,7 +197,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             str(name): Row(str(mark), int(floor))
             for name, (mark, floor) in json.loads(header["rows"]).items()
         }
-        return Checkpoint(path, int(header["step"]), rows, header["torch"])
+        return Checkpoint(path, int(header["step"]), rows, header["made_by"])
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         msg = f"{path} is no checkpoint of this workbench: {error}."
         raise DataError(msg) from error

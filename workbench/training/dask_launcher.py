@@ -94,14 +94,16 @@ def slurm_cluster(*, jobs: int, **settings: Any) -> Any:
         If dask-jobqueue is not installed or not told what a job is given.
     """
     jobqueue = _require("dask_jobqueue", extra="cluster")
-    try:
-        cluster = jobqueue.SLURMCluster(**settings)
-    except ValueError as error:
-        msg = (
-            f"SLURM is not told what a worker is given: {' '.join(str(error).split())} Say so "
-            "under jobqueue: slurm: in ~/.config/dask/jobqueue.yaml."
-        )
-        raise ArgumentError(msg) from error
+    from dask import config
+
+    for name in ("cores", "memory"):
+        if settings.get(name) is None and config.get(f"jobqueue.slurm.{name}", None) is None:
+            msg = (
+                f"SLURM is not told the {name} of a worker. Say so under jobqueue: slurm: in "
+                "~/.config/dask/jobqueue.yaml."
+            )
+            raise ArgumentError(msg)
+    cluster = jobqueue.SLURMCluster(**settings)
     cluster.scale(jobs=jobs)
     return cluster
 

@@ -12,7 +12,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from workbench.errors import CollapseWarning, DataError
@@ -28,7 +27,7 @@ from workbench.training.checkpoint import (
 )
 from workbench.training.live import LiveRun
 from workbench.training.plan import RunPlan
-from workbench.training.report import Assignment, Job, Report
+from workbench.training.report import Assignment, Device, Job, Report
 from workbench.training.task import Task
 
 if TYPE_CHECKING:
@@ -109,6 +108,15 @@ def _not_done(
             tell(Report(plan.run_id, plan.total_steps, "done", resumed=plan.total_steps))
             continue
         yield plan, _withdrawn(row.get("stop_reason"))
+
+
+def this_machine(device: Device) -> str:
+    """Return what numbers follow from beside the plan: library and processor."""
+    import torch
+
+    cuda = device == "cuda"
+    model = torch.cuda.get_device_name() if cuda else torch.backends.cpu.get_cpu_capability()
+    return f"torch {torch.__version__} on {device} ({model})"
 
 
 def _withdrawn(reason: object) -> dict[str, str] | None:
@@ -203,7 +211,9 @@ class _Worker:
         state: State = batch.state() if batch.step else {}
         going = {name: rows[name] for name in batch.active}
         try:
-            self.checkpoints.save(state, step=batch.step, rows=going)
+            self.checkpoints.save(
+                state, step=batch.step, rows=going, made_by=this_machine(self.assignment.device)
+            )
         except DataError as error:
             warnings.warn(f"{error} Training goes on.", CollapseWarning, stacklevel=2)
 
@@ -220,10 +230,11 @@ class _Worker:
             except DataError as error:
                 warnings.warn(f"{error} An older one is used.", CollapseWarning, stacklevel=2)
                 continue
-            if checkpoint.made_by != version("torch"):
+            here = this_machine(self.assignment.device)
+            if checkpoint.made_by != here:
                 warnings.warn(
-                    f"Checkpoint {checkpoint.path} was made by torch {checkpoint.made_by}, this is "
-                    f"{version('torch')}: the runs go on, but perhaps not bit for bit.",
+                    f"Checkpoint {checkpoint.path} was made by {checkpoint.made_by}, this is "
+                    f"{here}: the runs go on, but perhaps not bit for bit.",
                     CollapseWarning,
                     stacklevel=2,
                 )

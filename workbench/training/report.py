@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from workbench.errors import ArgumentError
 from workbench.store import Address
 from workbench.training.plan import RunPlan
 from workbench.training.spec import FamilySpec
@@ -27,10 +28,23 @@ class Pace:
         After so many seconds since the last one.
     steps : int or None
         After every so many steps of the batch.
+
+    Raises
+    ------
+    ArgumentError
+        If there were less than no seconds or less than one step between them.
     """
 
     seconds: float | None = 30.0
     steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.seconds is not None and not self.seconds >= 0:
+            msg = f"checkpoint seconds must not be negative, found {self.seconds!r}."
+            raise ArgumentError(msg)
+        if self.steps is not None and self.steps < 1:
+            msg = f"checkpoint steps must be at least 1, found {self.steps!r}."
+            raise ArgumentError(msg)
 
     def due(self, step: int, seconds: float) -> bool:
         """Tell whether one is due at a step, so many seconds after the last."""
