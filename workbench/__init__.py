@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from workbench.recipes import plan_ladder, plan_run
     from workbench.schema import concat_runs, conform, make_runs, select_runs
     from workbench.store import Recorder, open_store
+    from workbench.training import FunctionTask, load_spec, parse_spec, train_family
     from workbench.tree import open
     from workbench.views import Explorer, notebook
 
@@ -54,6 +55,7 @@ _HOME = {
     "DataError": "errors",
     "Explorer": "views",
     "FinalForecast": "forecast",
+    "FunctionTask": "training",
     "Recorder": "store",
     "WorkbenchError": "errors",
     "at_horizon": "laws",
@@ -75,6 +77,7 @@ _HOME = {
     "fit_power_law": "laws",
     "fit_power_sum": "laws",
     "fit_surrogate": "forecast",
+    "load_spec": "training",
     "make_runs": "schema",
     "normalize": "collapse",
     "notebook": "views",
@@ -83,11 +86,13 @@ _HOME = {
     "open_store": "store",
     "plan_ladder": "recipes",
     "plan_run": "recipes",
+    "parse_spec": "training",
     "predict_final": "forecast",
     "read": "io",
     "select_runs": "schema",
     "smooth": "curves",
     "to_cube": "curves",
+    "train_family": "training",
 }
 
 __all__ = [
@@ -97,6 +102,7 @@ __all__ = [
     "DataError",
     "Explorer",
     "FinalForecast",
+    "FunctionTask",
     "Recorder",
     "WorkbenchError",
     "__version__",
@@ -119,12 +125,14 @@ __all__ = [
     "fit_power_law",
     "fit_power_sum",
     "fit_surrogate",
+    "load_spec",
     "make_runs",
     "normalize",
     "notebook",
     "on_progress",
     "open",
     "open_store",
+    "parse_spec",
     "plan_ladder",
     "plan_run",
     "predict_final",
@@ -132,6 +140,7 @@ __all__ = [
     "select_runs",
     "smooth",
     "to_cube",
+    "train_family",
 ]
 
 

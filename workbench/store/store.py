@@ -27,6 +27,7 @@ from workbench.store.places import open_places
 from workbench.store.registry import Registry, revision_of
 from workbench.store.repair import Repair, repair_store
 from workbench.store.snapshot import Snapshot, lost_runs, read_settled
+from workbench.store.stops import Stops
 from workbench.store.table import run_table
 from workbench.store.tier import CurveTier, Generation
 from workbench.store.writer import RunWriter
@@ -103,6 +104,11 @@ class Store:
     def root(self) -> Path | None:
         """Folder of the consolidated curves; None where they lie elsewhere."""
         return self._curves.root if isinstance(self._curves, FolderTier) else None
+
+    @property
+    def stops(self) -> Stops:
+        """The decisions that runs should end."""
+        return Stops(self._registry)
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
