@@ -286,6 +286,7 @@ def test_a_job_that_lost_its_runs_cannot_write_any_more(place, expected):
     place.train(at={9: take_over})
     assert {report.status for report in place.told} == {"running", "failed"}
     (error,) = {report.error.split(":")[0] for report in place.told if report.error}
-    assert error == "DataError"
+    assert error == "TakenOverError"
+    assert any(report.taken_over for report in place.told)
     check(place, expected)
     taken.store.close()

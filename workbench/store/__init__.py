@@ -6,7 +6,7 @@ from workbench.store.address import Address, to_address
 from workbench.store.consolidate import AddResult
 from workbench.store.recorder import Recorder
 from workbench.store.store import Store, open_store
-from workbench.store.writer import ENDS, EndStatus, RunWriter
+from workbench.store.writer import ENDS, EndStatus, RunWriter, TakenOverError
 
 __all__ = [
     "ENDS",
@@ -16,6 +16,7 @@ __all__ = [
     "Recorder",
     "RunWriter",
     "Store",
+    "TakenOverError",
     "open_store",
     "to_address",
 ]

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from workbench.errors import CollapseWarning, DataError
-from workbench.store import Store, open_store
+from workbench.store import Store, TakenOverError, open_store
 from workbench.training.checkpoint import (
     Checkpoint,
     JobCheckpoints,
@@ -88,7 +88,9 @@ def _claimed(
     except Exception as error:
         # Whatever went wrong, these runs will not go on, and the launcher must hear why.
         for run in runs:
-            run.fail(f"{type(error).__name__}: {error}")
+            run.fail(
+                f"{type(error).__name__}: {error}", taken_over=isinstance(error, TakenOverError)
+            )
         if not runs:
             raise
     else:
