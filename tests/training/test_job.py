@@ -170,7 +170,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(place, expected):
     content = bytearray(newest.path.read_bytes())
     content[-1] ^= 1
     newest.path.write_bytes(content)
-    with pytest.warns(CollapseWarning, match="SHA-256 differs. An older one is used"):
+    with pytest.warns(CollapseWarning, match="SHA-256 differs. It is passed over"):
         place.train()
     assert 5 in place.resumed
     check(place, expected)

@@ -103,6 +103,15 @@ class LiveRun:
         self.open = False
         self.tell(Report(self.plan.run_id, self.steps, status, error=error))
 
+    def leave(self) -> None:
+        """End as stopped, to be resumed by another call, unless the run has ended."""
+        if not self.open:
+            return
+        try:
+            self.end("stopped")
+        except Exception as error:
+            self.fail(str(error), taken_over=isinstance(error, TakenOverError))
+
     def fail(self, error: str, *, taken_over: bool = False) -> None:
         """End as failed; if even that cannot be written, the launcher still hears of it."""
         if not self.open:
