@@ -204,6 +204,9 @@ def fourier() -> dict[str, Any]:
             for inside in [(family.x >= low) & (family.x < high)]
         ]
         out[f"constant_over_linear_{name}"] = [round(ratio, 2) for ratio in ratios]
+    part = {name: out[name]["zero"]["seed_part_percent"] for name in ("constant", "linear")}
+    pairs = zip(part["constant"], part["linear"], strict=True)
+    out["constant_over_linear_seed_part"] = [round(one / other, 2) for one, other in pairs]
     return out
 
 

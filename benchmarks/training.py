@@ -19,8 +19,10 @@ import os
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from typing import Any
 
 import machine
@@ -38,14 +40,14 @@ from workbench.training.spec import Compute, Evaluation
 from workbench.training.tasks import MarkovTask
 
 SEQUENCES = {16: 32, 32: 32, 64: 64, 128: 64}
-ROWS = (1, 8, 64)
+ROWS = {16: (1, 8, 64), 32: (1, 8, 64), 64: (1, 8, 64), 128: (1, 8, 16)}
 MODES = {
     f"{precision} {kernels}": Compute(precision=precision, kernels=kernels)
     for precision in ("float32", "bfloat16")
     for kernels in ("torch", "compiled")
 }
-ROUNDS, SECONDS = 3, 0.5
-WALL_SECONDS = 3.0
+ROUNDS, SECONDS = 3, 0.3
+WALL_WIDTHS, WALL_SECONDS = (32, 64, 128), 2.0
 PRECISION_WIDTHS, PRECISION_SEEDS = (16, 32), 6
 ONCE = Evaluation(points=1, sequences=1)
 
@@ -216,49 +218,63 @@ def profile(width: int, task: MarkovTask) -> dict[str, float]:
     return {name: round(100 * seconds / total, 1) for name, seconds in spent.most_common()}
 
 
-def _work(kind: str, width: int, threads: int, barrier: Any, results: Any) -> None:
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    if threads:
-        torch.set_num_threads(threads)
+def _work(pipe: Connection) -> None:
+    """Make steps of what the parent names, for as long as it says; the body of a process."""
     task = MarkovTask(MarkovLanguage(), context=32)
-    plan = plan_of(width)
-    loop = PlainLoop(plan, task) if kind == "plain" else Engine(plan, task, 8, MODES[kind])
-    loop()
-    barrier.wait()
-    start, steps = time.perf_counter(), 0
-    while time.perf_counter() - start < WALL_SECONDS:
+    default = torch.get_num_threads()
+    while (order := pipe.recv()) is not None:
+        kind, width = order
+        torch.set_num_threads(default if kind == "plain" else 1)
+        plan = plan_of(width)
+        loop = PlainLoop(plan, task) if kind == "plain" else Engine(plan, task, 8, MODES[kind])
         loop()
-        steps += 1
-    results.put(steps * loop.rows / (time.perf_counter() - start))
+        pipe.send("ready")
+        pipe.recv()
+        start, steps = time.perf_counter(), 0
+        while time.perf_counter() - start < WALL_SECONDS:
+            loop()
+            steps += 1
+        pipe.send(steps * loop.rows / (time.perf_counter() - start))
 
 
-def on_all_cores(kind: str, width: int) -> float:
-    """Return run-steps per second of wall time with the whole machine at work."""
+@contextmanager
+def crew() -> Iterator[list[Connection]]:
+    """Start one process per core, and give the ends to talk to them."""
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # what helps the plain loop on a busy machine, too
     context = multiprocessing.get_context("spawn")
-    processes, threads = (1, 0) if kind == "plain" else (os.cpu_count() or 1, 1)
-    barrier, results = context.Barrier(processes), context.Queue()
-    crew = [
-        context.Process(target=_work, args=(kind, width, threads, barrier, results))
-        for _ in range(processes)
-    ]
-    for worker in crew:
+    ends = [context.Pipe() for _ in range(os.cpu_count() or 1)]
+    workers = [context.Process(target=_work, args=(theirs,)) for _, theirs in ends]
+    for worker in workers:
         worker.start()
-    total = sum(results.get() for _ in crew)
-    for worker in crew:
+    yield [ours for ours, _ in ends]
+    for ours, _ in ends:
+        ours.send(None)
+    for worker in workers:
         worker.join()
-    return total
 
 
-def whole_machine(width: int) -> dict[str, Any]:
+def on_all_cores(kind: str, width: int, pipes: list[Connection]) -> float:
+    """Return run-steps per second of wall time with the whole machine at work."""
+    working = pipes[:1] if kind == "plain" else pipes
+    for words in ((kind, width), "go"):
+        for pipe in working:
+            pipe.send(words)
+        answers = [pipe.recv() for pipe in working]
+    return sum(answers)
+
+
+def whole_machine() -> Iterator[dict[str, Any]]:
     """Compare one process per core with the plain loop and its default threads."""
     kinds = ("plain", "float32 torch", "float32 compiled", "bfloat16 compiled")
-    turns = [{kind: on_all_cores(kind, width) for kind in kinds} for _ in range(ROUNDS)]
-    found: dict[str, Any] = {"width": width, "processes": os.cpu_count()}
-    for kind in kinds:
-        ratio = statistics.median(turn[kind] / turn["plain"] for turn in turns)
-        speed = statistics.median(turn[kind] for turn in turns)
-        found[kind] = {"run_steps_per_second": round(speed, 1), "ratio_to_plain": round(ratio, 2)}
-    return found
+    with crew() as pipes:
+        for width in WALL_WIDTHS:
+            turns = [{k: on_all_cores(k, width, pipes) for k in kinds} for _ in range(ROUNDS)]
+            found: dict[str, Any] = {"width": width, "processes": len(pipes)}
+            for kind in kinds:
+                ratio = statistics.median(turn[kind] / turn["plain"] for turn in turns)
+                speed = round(statistics.median(turn[kind] for turn in turns), 1)
+                found[kind] = {"run_steps_per_second": speed, "ratio_to_plain": round(ratio, 2)}
+            yield found
 
 
 def held_out_curves(width: int, task: MarkovTask, compute: Compute) -> np.ndarray:
@@ -307,8 +323,8 @@ def main() -> None:
     peaks = {name: product_peak(name) for name in DTYPES}
     figures: dict[str, Any] = {"product_peak_gflop_per_cpu_second": peaks}
     for section, results in {
-        "one_core": (one_core(width, rows, task, peaks) for width in SEQUENCES for rows in ROWS),
-        "whole_machine": (whole_machine(width) for width in SEQUENCES),
+        "one_core": (one_core(width, rows, task, peaks) for width in ROWS for rows in ROWS[width]),
+        "whole_machine": whole_machine(),
         "profile_percent": ({"width": width} | profile(width, task) for width in SEQUENCES),
         "precision": (row for width in PRECISION_WIDTHS for row in precision(width, task)),
     }.items():

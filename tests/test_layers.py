@@ -29,6 +29,8 @@ ALLOWED["apps"] = ALLOWED["reports"] = BELOW_VIEWS | {"views"}
 ALLOWED["cli"] = BELOW_VIEWS | {"views", "apps", "reports"}
 ONLY_IN = {
     "torch": {"training"},
+    "datasets": {"training"},
+    "tokenizers": {"training"},
     "panel": {"views", "apps", "reports"},
     "holoviews": {"views", "apps", "reports"},
     "bokeh": {"views", "apps", "reports"},

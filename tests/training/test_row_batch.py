@@ -242,3 +242,21 @@ def test_adam_does_not_decay(task):
         first, second = batch.state()["weights"]
         by_name[name] = np.array_equal(first, second)
     assert by_name == {"adam": True, "adamw": False}
+
+
+@pytest.mark.parametrize("base_lr", [1e-12, 1e-10])
+def test_decay_follows_from_tau_whatever_the_learning_rate(task, base_lr):
+    plans = [plan(0, tau=tau, base_lr=base_lr) for tau in (0.2, 0.8)]
+    plans = [replace(p, run_id=f"tau{p.tau}") for p in plans]
+    batch = make(task, plans=plans)
+    before = batch.state()["weights"]
+    for _ in range(STEPS - 1):
+        batch.advance()
+    after = batch.state()["weights"]
+    embedding = plans[0].shape.parameters[0].size
+    np.testing.assert_allclose(after[:, :embedding], before[:, :embedding], atol=1e-8)
+    for row, own in enumerate(plans):
+        kept = np.prod(1 - own.factors()[: STEPS - 1] / (own.tau * STEPS))
+        np.testing.assert_allclose(
+            after[row, embedding:], kept * before[row, embedding:], rtol=1e-5, atol=1e-8
+        )

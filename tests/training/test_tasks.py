@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workbench.errors import DataError
-from workbench.training import Task, build_task, parse_spec
+from workbench.errors import ArgumentError, DataError
+from workbench.training import Task, build_task, parse_spec, plan_family
+from workbench.training.engine import train_rows
 from workbench.training.tasks import FourierTask, TextTask
 from workbench.training.tasks.dataset import _joined, stream_text
 from workbench.training.tasks.text import read_text
+from workbench.training.tasks.tokens import as_tokens
 
 GROUP = {"width": 8, "tau": 0.2, "tpp": 20}
 MLP_GROUP = {"width": 8, "weight_decay": 0, "tpp": 20}
@@ -87,8 +89,8 @@ def test_an_epoch_visits_every_window_of_the_training_text_once():
 def test_held_out_text_is_never_trained_on():
     corpus = np.random.default_rng(0).integers(0, 256, 100_000).astype(np.uint8)
     task = TextTask(corpus, context=16, held_out_fraction=0.2)
-    training = task._training_positions(np.arange(task._training_bytes))
-    held_out = task._held_out_positions(np.arange(task._held_out_bytes))
+    training = task._training_positions(np.arange(task._training_tokens))
+    held_out = task._held_out_positions(np.arange(task._held_out_tokens))
     assert not set(training) & set(held_out)
     assert set(training) | set(held_out) == set(range(len(corpus)))
     assert len(held_out) / len(corpus) == pytest.approx(0.2, abs=0.03)
@@ -114,6 +116,75 @@ def test_the_shipped_text_is_small_plain_and_long_enough():
     assert bytes(text).startswith(b"The Constitution of the United States")
 
 
+def test_a_transformer_learns_the_shipped_text():
+    group = {"width": 16, "tau": 0.3, "tpp": 4}
+    spec = parse_spec(
+        {
+            "family": "read",
+            "task": {"name": "text"},
+            "batch": {"rule": "fixed", "sequences": 16},
+            "evaluation": {"points": 2, "sequences": 64},
+            "group": [group],
+        }
+    )
+    task = build_task(spec)
+    records = list(train_rows(plan_family(spec).runs, task, evaluation=spec.evaluation))
+    counts = np.bincount(np.asarray(task.corpus), minlength=256) / len(task.corpus)
+    single = -float((counts * np.log(counts, where=counts > 0, out=np.zeros(256))).sum())
+    # Better than knowing how frequent every byte is, and no control variate without an entropy.
+    assert records[-1].eval_loss[0] < single - 0.1
+    assert records[0].train_loss[0] == pytest.approx(math.log(256), abs=0.01)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    tokenizers = pytest.importorskip("tokenizers", reason="needs the extra text")
+    made = tokenizers.Tokenizer(tokenizers.models.BPE())
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=["<end>"],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    made.train_from_iterator([bytes(read_text(None)[0]).decode()], trainer)
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    made.save(str(path))
+    return made, str(path)
+
+
+def test_text_in_tokens_of_a_tokenizer(tokenizer):
+    made, path = tokenizer
+    spec = spec_of(name="text", tokenizer=path)
+    assert plan_family(spec).runs[0].shape.vocab == made.get_vocab_size() == 600
+    task = build_task(spec)
+    assert task.corpus.dtype == np.uint16
+    assert task.corpus.max() < 600
+    assert len(task.corpus) < 30_000
+    text = bytes(read_text(None)[0]).decode()
+    assert made.decode(task.corpus.tolist()) == text
+    batch = task.batch(0, sequences=2, seed=0)
+    assert made.decode(batch.inputs[0].tolist()) in text
+
+
+def test_long_text_is_encoded_part_by_part_without_loss(tokenizer, monkeypatch):
+    made, path = tokenizer
+    text = read_text(None)[0]
+    monkeypatch.setattr("workbench.training.tasks.tokens._PART", 1000)
+    assert made.decode(as_tokens(text, path).tolist()) == bytes(text).decode()
+
+
+@pytest.mark.parametrize("content", [None, "{", "{}", '{"model": {"vocab": []}}', "[1]"])
+def test_a_tokenizer_that_is_none(tmp_path, content):
+    path = tmp_path / "tokenizer.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ArgumentError, match=r"is not a readable tokenizer\.json") as caught:
+        plan_family(spec_of(name="text", tokenizer=str(path)))
+    assert "\n" not in str(caught.value)
+
+
 def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "one.txt").write_bytes(b"third")
@@ -134,7 +205,7 @@ def test_text_that_is_not_there_or_too_short(tmp_path, make):
         path.mkdir()
     elif make == "short":
         path.write_bytes(b"hello" * 100)
-    expected = "has 500 bytes: too few" if make == "short" else "There is no text at"
+    expected = "has 500 tokens: too few" if make == "short" else "There is no text at"
     with pytest.raises(DataError, match=expected) as caught:
         build_task(spec_of(name="text", path=str(path)))
     assert "\n" not in str(caught.value)

@@ -8,7 +8,6 @@ bit for bit, whatever the other rows and the chunk size (same CPU, same library)
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.errors import ArgumentError, DataError
+from workbench.training.accumulate import in_parts
+from workbench.training.compiled import CompiledTransformer
 from workbench.training.faults import fault_interventions
-from workbench.training.gradients import autograd_gradients, compiled_gradients
+from workbench.training.gradients import autograd_gradients, choose_gradients
+from workbench.training.graphed import rows_in_memory
 from workbench.training.interventions import Intervention
 from workbench.training.muon import RowMuon
 from workbench.training.noise_trace import NOISE_STREAM, noise_trace, preconditioner
@@ -26,40 +28,12 @@ from workbench.training.optimizer import RowAdam, RowAdamW, RowOptimizer, row_no
 from workbench.training.plan import CHUNK_TOKENS, RunPlan
 from workbench.training.precision import warn_where_slow
 from workbench.training.spec import Compute, Evaluation, Optimizer
+from workbench.training.steps import StepRecord, controls, evaluation_steps
 from workbench.training.task import Batch, Task
 
+__all__ = ["OPTIMIZERS", "RowBatch", "StepRecord", "evaluation_steps", "train_rows"]
+
 OPTIMIZERS: dict[str, type[RowOptimizer]] = {"adamw": RowAdamW, "adam": RowAdam, "muon": RowMuon}
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """What one step of the batch showed, in the order the runs were given.
-
-    Parameters
-    ----------
-    step : int
-        Updates made so far, from 1.
-    train_loss : ndarray of float64, shape (run,), nats/token
-        Loss of the step's own batch, before its update; NaN for runs that have left.
-    eval_loss : ndarray of float64, shape (run,), nats/token
-        Held-out loss after the update; NaN where none was planned.
-    gradient_norm : ndarray of float64, shape (run,)
-        Euclidean norm of the run's gradient, before clipping; NaN for runs that have left.
-    noise_trace : ndarray of float64, shape (run,)
-        Where held-out loss is measured, if asked for: see `workbench.training.noise_trace`.
-    """
-
-    step: int
-    train_loss: NDArray[np.float64]
-    eval_loss: NDArray[np.float64]
-    gradient_norm: NDArray[np.float64]
-    noise_trace: NDArray[np.float64]
-
-
-def evaluation_steps(total_steps: int, *, points: int) -> NDArray[np.int64]:
-    """Return the steps after which held-out loss is measured, evenly spaced, the last included."""
-    planned = np.round(total_steps * np.arange(1, points + 1) / points)
-    return np.unique(np.maximum(planned, 1)).astype(np.int64)
 
 
 def train_rows(plans: Sequence[RunPlan], task: Task, **settings: Any) -> Iterator[StepRecord]:
@@ -96,9 +70,9 @@ class RowBatch:
         (a control variate).
     optimizer, evaluation, compute : Optimizer, Evaluation, Compute, optional
         Sections of the family spec.
-    chunk_tokens : int
-        Rows are worked through in chunks of about this many tokens, to stay in the cache. It does
-        not change any result.
+    chunk_tokens : int, optional
+        Rows are worked through in chunks of about this many tokens; by default what stays in the
+        cache of a CPU, or fits half of the free memory of a GPU. On CPU it changes no result.
     device : str
         Where to compute, ``"cpu"`` or a CUDA device.
     interventions : mapping of int to sequence of Intervention, optional
@@ -118,7 +92,7 @@ class RowBatch:
         optimizer: Optimizer | None = None,
         evaluation: Evaluation | None = None,
         compute: Compute | None = None,
-        chunk_tokens: int = CHUNK_TOKENS,
+        chunk_tokens: int | None = None,
         device: str = "cpu",
         interventions: Mapping[int, Sequence[Intervention]] | None = None,
     ) -> None:
@@ -140,21 +114,24 @@ class RowBatch:
         self.optimizer = OPTIMIZERS[optimizer.name](
             weights.to(self.device), self.model.parameters, settings=optimizer
         )
-        compiled = compiled_gradients(self.model, self.compute, self.device)
-        self._gradients = compiled or autograd_gradients(self.model, self.compute.precision)
-        self.optimizer.fused = compiled.adamw if compiled else None
+        self._gradients = choose_gradients(self.model, self.compute, self.device)
         self._mode = f"{optimizer.name}, {self.compute.precision}"
-        self._mode += ", compiled kernels" if compiled else ""
+        if isinstance(self._gradients, CompiledTransformer):
+            self.optimizer.fused = self._gradients.adamw
+            self._mode += ", compiled kernels"
+        if self.compute.micro_sequences is not None:
+            self._gradients = in_parts(self._gradients, self.compute.micro_sequences)
+            self._mode += f", {self.compute.micro_sequences} sequences at once"
         faults = fault_interventions(plans, task)
         given = interventions or {}
         self.interventions = {
             run: (*given.get(run, ()), *([faults[run]] if run in faults else []))
             for run in {*given, *faults}
         }
-        self._learning_rate, self._decay = _controls(self.plans)
-        self._chunk = max(1, chunk_tokens // plans[0].batch_size)
+        self._learning_rate, self._decay = controls(self.plans)
         self.evaluation = evaluation or Evaluation()
         self._prepare_evaluation()
+        self._chunk = self._rows_per_chunk(chunk_tokens)
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -256,6 +233,16 @@ class RowBatch:
             for name in self.optimizer.tensors
         }
         self.step = int(state["step"])
+
+    def _rows_per_chunk(self, chunk_tokens: int | None) -> int:
+        if chunk_tokens is None and self.device.type == "cuda":
+            one = self._tensors(self._draw()[:1])
+            gradients = in_parts(
+                autograd_gradients(self.model, self.compute.precision),
+                self.compute.micro_sequences,
+            )
+            return rows_in_memory(gradients, self.optimizer.weights[:1], *one)
+        return max(1, (chunk_tokens or CHUNK_TOKENS) // self.plans[0].batch_size)
 
     def _prepare_evaluation(self) -> None:
         evaluation = self.evaluation
@@ -362,14 +349,3 @@ class RowBatch:
         inputs = np.stack([batch.inputs for batch in batches])
         targets = np.stack([batch.targets for batch in batches])
         return torch.from_numpy(inputs).to(self.device), torch.from_numpy(targets).to(self.device)
-
-
-def _controls(plans: Sequence[RunPlan]) -> tuple[Tensor, Tensor]:
-    """Return base learning rate and decay per step, each of shape (step, run)."""
-    steps = max(plan.total_steps for plan in plans)
-    rate, decay = np.zeros((2, steps, len(plans)), np.float32)
-    for run, plan in enumerate(plans):
-        factors = plan.factors()
-        rate[: plan.total_steps, run] = plan.base_lr * factors
-        decay[: plan.total_steps, run] = factors / (plan.tau * plan.total_steps)
-    return torch.from_numpy(rate), torch.from_numpy(decay)

@@ -196,18 +196,21 @@ def _memory(plan: FamilyPlan, workers: int, device: Device) -> float:
     groups: dict[object, list[RunPlan]] = {}
     for run in plan.runs:
         groups.setdefault(run.batch_key, []).append(run)
-    sizes = sorted((_job_bytes(runs, workers, device) for runs in groups.values()), reverse=True)
+    sizes = sorted(
+        (_job_bytes(plan, runs, workers, device) for runs in groups.values()), reverse=True
+    )
     section = plan.spec.task
     text = 1e6 * section.megabytes if isinstance(section, DatasetSection) else 0.0
     return sum(sizes[:workers]) + workers * (_PROCESS_BYTES + text)
 
 
-def _job_bytes(runs: Sequence[RunPlan], workers: int, device: Device) -> float:
+def _job_bytes(plan: FamilyPlan, runs: Sequence[RunPlan], workers: int, device: Device) -> float:
     run = runs[0]
     rows = math.ceil(len(runs) / workers)
     if device == "cpu":
         rows = min(rows, max(1, CHUNK_TOKENS // run.batch_size))
-    tokens = max(CHUNK_TOKENS, run.batch_size)
+    micro = plan.spec.compute.micro_sequences or run.sequences
+    tokens = max(CHUNK_TOKENS, min(micro, run.sequences) * run.shape.context)
     vocab = getattr(run.shape, "vocab", 1)
     numbers = _ACTIVATIONS_PER_BLOCK * run.shape.depth * run.width + 3 * vocab
     return BYTES_PER_PARAMETER * run.model_size * rows + 4 * tokens * numbers

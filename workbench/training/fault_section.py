@@ -54,7 +54,10 @@ FAULT_RULES: dict[FaultKind, FaultRule] = {
         "the data of the last share `size` of the run come again and again", 0.02, None
     ),
     "gradient_scale": FaultRule(
-        "gradients are multiplied by size, as by a wrong count of accumulated batches", 8.0, None
+        "gradients are multiplied by size, as by a wrong count of accumulated batches; without "
+        "clipping, Adam notices only until its moments have followed",
+        8.0,
+        None,
     ),
     "optimizer_reset": FaultRule("a restart forgets the moments of the optimiser", None, 0.0),
     "corrupted_shard": FaultRule(

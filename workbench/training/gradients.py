@@ -1,9 +1,8 @@
-"""Where a step's losses and gradients come from: autograd, or kernels compiled for the model."""
+"""Where a step's losses and gradients come from: autograd, a graph of it, or compiled kernels."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -11,13 +10,11 @@ from torch import Tensor
 
 from workbench.errors import CollapseWarning
 from workbench.training.compiled import CompiledTransformer
+from workbench.training.graphed import Gradients, GraphedGradients
 from workbench.training.kernels import BuildError
 from workbench.training.precision import DTYPES
 from workbench.training.row_model import RowModel
 from workbench.training.spec import Compute
-
-Gradients = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Flat float32 weights, inputs and targets of some rows to their losses and gradients."""
 
 
 @runtime_checkable
@@ -28,16 +25,21 @@ class Compilable(Protocol):
         """Return its losses and gradients; raise `BuildError` when that cannot be done here."""
 
 
-def compiled_gradients(
-    model: RowModel, compute: Compute, device: torch.device
-) -> CompiledTransformer | None:
-    """Return the kernels that `compute` asks for; None, with a warning, where there are none."""
+def choose_gradients(model: RowModel, compute: Compute, device: torch.device) -> Gradients:
+    """Return the losses and gradients that `compute` asks for.
+
+    Compiled kernels on CPU are a `CompiledTransformer`; on CUDA, where torch's own kernels are
+    compiled already, a graph of them. Where there are none torch computes, with a warning.
+    """
+    gradients = autograd_gradients(model, compute.precision)
     if compute.kernels == "torch":
-        return None
+        return gradients
+    if device.type == "cuda":
+        return GraphedGradients(gradients)
     try:
-        if device.type == "cpu" and isinstance(model, Compilable):
+        if isinstance(model, Compilable):
             return model.compiled(compute.precision)
-        why = f"there are none for {type(model).__name__} on {device.type}"
+        why = f"there are none for {type(model).__name__}"
     except BuildError as error:
         why = str(error)
     msg = (
@@ -45,7 +47,7 @@ def compiled_gradients(
         "rounding: train every size of a family in the same way."
     )
     warnings.warn(msg, CollapseWarning, stacklevel=3)
-    return None
+    return gradients
 
 
 def autograd_gradients(model: RowModel, precision: str) -> Gradients:

@@ -20,13 +20,17 @@ from workbench.training.fault_section import NO_FAULT
 from workbench.training.mlp_shape import MlpShape
 from workbench.training.run_plan import CHUNK_TOKENS, FamilyPlan, RunPlan, TrainedShape
 from workbench.training.sections import (
+    DatasetSection,
     FourierSection,
     Group,
+    MarkovSection,
     Mlp,
     OwnSection,
+    TextSection,
 )
 from workbench.training.shape import ModelShape
 from workbench.training.spec import FamilySpec
+from workbench.training.tasks.tokens import vocab_size
 
 __all__ = ["CHUNK_TOKENS", "FamilyPlan", "RunPlan", "model_shape", "plan_family"]
 
@@ -101,12 +105,18 @@ def model_shape(
         depth=depth or model.depth,
         head_size=model.head_size,
         expansion=model.expansion,
-        vocab=task.vocab,
+        vocab=_vocab(task),
         context=model.context,
         base_width=model.base_width,
         base_depth=model.base_depth,
         parameterisation=rule,
     )
+
+
+def _vocab(task: MarkovSection | TextSection | DatasetSection | OwnSection) -> int:
+    if isinstance(task, TextSection | DatasetSection):
+        return vocab_size(task.tokenizer)
+    return task.vocab
 
 
 @dataclass(frozen=True)

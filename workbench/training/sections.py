@@ -14,8 +14,10 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetJsonSchemaHandler,
     Tag,
 )
+from pydantic_core import CoreSchema
 
 from workbench.recipes import Parameterisation, RecipeName, Schedule
 
@@ -40,7 +42,28 @@ def _none_or_two(count: int) -> int:
     return count
 
 
-OneOrMore = Annotated[tuple[Value, ...], BeforeValidator(_listed), Field(min_length=1)]
+class _OrOneSchema:
+    """Says in the JSON schema that one value may stand for a list of one."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        items = handler(schema)["items"]
+        return {"anyOf": [items, {"type": "array", "items": items, "minItems": 1}]}
+
+
+class _AnySectionSchema:
+    """Says that sections are told apart by a key that may be left out: several may fit."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": handler(schema)["oneOf"]}
+
+
+OneOrMore = Annotated[
+    tuple[Value, ...], BeforeValidator(_listed), Field(min_length=1), _OrOneSchema()
+]
 
 
 class Section(BaseModel):
@@ -99,19 +122,22 @@ class FourierSection(Section):
 
 
 class TextSection(Section):
-    """Bytes of a file or of all files in a folder; by default a text that ships with us."""
+    """Text of a file or of all files in a folder; by default one that ships with us.
+
+    Tokens are bytes, or those of a `tokenizer`, a ``tokenizer.json`` file.
+    """
 
     name: Literal["text"]
     path: str | None = None
+    tokenizer: str | None = None
     held_out_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-
-    vocab: Literal[256] = 256
 
 
 class DatasetSection(Section):
-    """Bytes of the first documents of a Hugging Face dataset, streamed.
+    """The first documents of a Hugging Face dataset, streamed by every worker.
 
-    `data_files` names files for the loaders that need them (``dataset = "text"`` or ``"json"``).
+    Tokens are bytes, or those of a `tokenizer`, a ``tokenizer.json`` file. `data_files` names
+    files for the loaders that need them (``dataset = "text"`` or ``"json"``).
     """
 
     name: Literal["dataset"]
@@ -121,9 +147,8 @@ class DatasetSection(Section):
     column: str = "text"
     data_files: OneOrMore[str] | None = None
     megabytes: Positive = 16.0
+    tokenizer: str | None = None
     held_out_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-
-    vocab: Literal[256] = 256
 
 
 class OwnSection(Section):
@@ -152,6 +177,7 @@ def _key_or(key: str, default: str) -> Discriminator:
 Model = Annotated[
     Annotated[Transformer, Tag("transformer")] | Annotated[Mlp, Tag("mlp")],
     _key_or("kind", "transformer"),
+    _AnySectionSchema(),
 ]
 Task = Annotated[
     Annotated[MarkovSection, Tag("markov-2")]
@@ -160,6 +186,7 @@ Task = Annotated[
     | Annotated[DatasetSection, Tag("dataset")]
     | Annotated[OwnSection, Tag("own")],
     _key_or("name", "markov-2"),
+    _AnySectionSchema(),
 ]
 
 
@@ -186,11 +213,13 @@ class Compute(Section):
 
     ``bfloat16`` rounds the operands of matrix products and keeps weights, optimiser and losses in
     float32, the reference. ``compiled`` kernels are built by the system's C++ compiler; where there
-    is none, torch computes, with a warning.
+    is none, torch computes, with a warning. `micro_sequences` is the most sequences of one run
+    that are worked through at once; the gradient of a larger batch is the mean over such parts.
     """
 
     precision: Literal["float32", "bfloat16"] = "float32"
     kernels: Literal["torch", "compiled"] = "torch"
+    micro_sequences: Count | None = None
 
 
 class BatchRule(Section):

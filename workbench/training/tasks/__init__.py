@@ -12,6 +12,7 @@ from workbench.training.tasks.fourier import FourierTask
 from workbench.training.tasks.markov import MarkovTask
 from workbench.training.tasks.own import FunctionTask, check_own_task
 from workbench.training.tasks.text import TextTask, read_text
+from workbench.training.tasks.tokens import as_tokens
 
 __all__ = [
     "FourierTask",
@@ -51,4 +52,5 @@ def build_task(spec: FamilySpec) -> Task:
         read_text(section.path) if isinstance(section, TextSection) else stream_text(section)
     )
     held_out = section.held_out_fraction
-    return TextTask(text, context=context, held_out_fraction=held_out, name=name)
+    tokens = as_tokens(text, section.tokenizer)
+    return TextTask(tokens, context=context, held_out_fraction=held_out, name=name)

@@ -1,4 +1,4 @@
-"""Real text, byte by byte: windows of a corpus in an order that is a pure function of the seed.
+"""Real text: windows of a corpus in an order that is a pure function of the seed.
 
 Every tenth piece of the corpus (or whatever share is asked for) is held out, so that training and
 evaluation text come from all of its parts. An epoch visits every window of the training text once,
@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,14 +27,14 @@ _STREAM = 5
 
 
 class TextTask:
-    """Windows of `context` bytes and the bytes that follow them.
+    """Windows of `context` tokens and the tokens that follow them.
 
     Parameters
     ----------
-    corpus : ndarray of uint8, shape (byte,)
+    corpus : ndarray of unsigned int, shape (token,)
         All text; may be a memory map.
     context : int
-        Bytes a model is given.
+        Tokens a model is given.
     held_out_fraction : float
         Share of the pieces that is never trained on.
     name : str
@@ -55,7 +56,12 @@ class TextTask:
     entropy = math.nan
 
     def __init__(
-        self, corpus: Bytes, *, context: int, held_out_fraction: float = 0.1, name: str = "text"
+        self,
+        corpus: NDArray[Any],
+        *,
+        context: int,
+        held_out_fraction: float = 0.1,
+        name: str = "text",
     ) -> None:
         self.corpus, self.context, self.name = corpus, context, name
         # A piece holds many windows; out of `cycle` pieces in a row, the last is held out.
@@ -63,16 +69,16 @@ class TextTask:
         self.cycle = max(2, round(1 / held_out_fraction))
         cycles, rest = divmod(len(corpus), self.cycle * self.piece)
         kept = (self.cycle - 1) * self.piece
-        self._training_bytes = cycles * kept + min(rest, kept)
-        self._held_out_bytes = cycles * self.piece + max(0, rest - kept)
-        if min(self._training_bytes, self._held_out_bytes) <= 2 * context + 1:
+        self._training_tokens = cycles * kept + min(rest, kept)
+        self._held_out_tokens = cycles * self.piece + max(0, rest - kept)
+        if min(self._training_tokens, self._held_out_tokens) <= 2 * context + 1:
             msg = (
-                f"{name} has {len(corpus)} bytes: too few to hold out one piece of {self.piece} in "
-                f"{self.cycle}. Give at least {self.cycle * self.piece} bytes, or a larger "
+                f"{name} has {len(corpus)} tokens: too few to hold out one piece of {self.piece} "
+                f"in {self.cycle}. Give at least {self.cycle * self.piece}, or a larger "
                 "held_out_fraction."
             )
             raise DataError(msg)
-        self.windows = (self._training_bytes - context - 1) // context
+        self.windows = (self._training_tokens - context - 1) // context
         self._orders: dict[tuple[int, int], tuple[Positions, int]] = {}
 
     def batch(self, step: int, *, sequences: int, seed: int) -> Batch:
@@ -88,7 +94,7 @@ class TextTask:
 
     def held_out(self, sequences: int) -> Batch:
         """Return windows spread evenly over the held-out pieces, as many as asked for."""
-        last = self._held_out_bytes - self.context - 1
+        last = self._held_out_tokens - self.context - 1
         starts = np.linspace(0, last, sequences).astype(np.int64)
         return self._cut(starts, self._held_out_positions)
 
