@@ -9,14 +9,17 @@ because rates move with whatever else the machine does. Whole machine: wall time
 with torch's default threads against one engine process per core. Profile: where the time of the
 fastest mode goes. Precision: held-out curves of both precisions over seeds.
 
-    python benchmarks/training.py            # writes benchmarks/results/training.json
+    python benchmarks/training.py                 # writes benchmarks/results/training.json
+    python benchmarks/training.py precision       # measures one section of it again
 """
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import statistics
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -316,23 +319,31 @@ def precision(width: int, task: MarkovTask) -> list[dict[str, Any]]:
     return found
 
 
-def main() -> None:
-    """Measure, print and write."""
-    torch.set_num_threads(1)
-    task = MarkovTask(MarkovLanguage(), context=32)
+def sections(task: MarkovTask) -> dict[str, Iterator[dict[str, Any]]]:
+    """Return what can be measured, by name; nothing runs before it is asked for."""
     peaks = {name: product_peak(name) for name in DTYPES}
-    figures: dict[str, Any] = {"product_peak_gflop_per_cpu_second": peaks}
-    for section, results in {
+    return {
+        "product_peak_gflop_per_cpu_second": iter([peaks]),
         "one_core": (one_core(width, rows, task, peaks) for width in ROWS for rows in ROWS[width]),
         "whole_machine": whole_machine(),
-        "profile_percent": ({"width": width} | profile(width, task) for width in SEQUENCES),
+        "profile_percent": ({"width": width} | profile(width, task) for width in ROWS),
         "precision": (row for width in PRECISION_WIDTHS for row in precision(width, task)),
-    }.items():
-        figures[section] = []
-        for result in results:
-            print(section, result, flush=True)
-            figures[section].append(result)
-    print(machine.keep("training", figures, "torch", "numpy"))
+    }
+
+
+def main() -> None:
+    """Measure the sections named on the command line, or all, and write after each."""
+    torch.set_num_threads(1)
+    available = sections(MarkovTask(MarkovLanguage(), context=32))
+    path = machine.RESULTS / "training.json"
+    figures = json.loads(path.read_text("utf-8")) if sys.argv[1:] and path.exists() else {}
+    figures.pop("machine", None)
+    for name in sys.argv[1:] or available:
+        figures[name] = []
+        for result in available[name]:
+            print(name, result, flush=True)
+            figures[name].append(result)
+        machine.keep("training", figures, "torch", "numpy")
 
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(place, expected):
     content = bytearray(newest.path.read_bytes())
     content[-1] ^= 1
     newest.path.write_bytes(content)
-    with pytest.warns(CollapseWarning, match="SHA-256 differs. An older one is used"):
+    with pytest.warns(CollapseWarning, match="SHA-256 differs. It is passed over"):
         place.train()
     assert 5 in place.resumed
     check(place, expected)
@@ -286,6 +286,7 @@ def test_a_job_that_lost_its_runs_cannot_write_any_more(place, expected):
     place.train(at={9: take_over})
     assert {report.status for report in place.told} == {"running", "failed"}
     (error,) = {report.error.split(":")[0] for report in place.told if report.error}
-    assert error == "DataError"
+    assert error == "TakenOverError"
+    assert any(report.taken_over for report in place.told)
     check(place, expected)
     taken.store.close()

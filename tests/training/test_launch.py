@@ -137,6 +137,26 @@ def test_a_listener_that_raises_leaves_no_process_behind(tmp_path):
     assert not [child for child in workers_of(os.getpid()) if alive(child)]
 
 
+def test_a_launch_that_loses_a_run_to_another_leaves_it_the_family(tmp_path):
+    path, spec = tmp_path / "runs", parse_spec(LONG)
+    first, second = sorted(run.run_id for run in plan_family(spec).runs)
+    writers = []
+
+    def take_over(event) -> None:
+        if event.share > 0 and not writers:
+            table = open_store(path).table().set_index("run_id")
+            trained = table.index[table["status"] == "running"][0]
+            writers.append(open_store(path).start_run(trained, family="long"))
+
+    with pytest.raises(DataError, match=r"1 runs failed.*may not write any more"):
+        train(path, spec, processes=1, on_event=take_over)
+    (writer,) = writers
+    writer.append(step=10**6, train_loss=1.0)  # nobody has taken it back
+    (other,) = {first, second} - {writer.run_id}
+    table = open_store(path).table().set_index("run_id")
+    assert table["status"].to_dict() == {writer.run_id: "running", other: "planned"}
+
+
 def test_processes_below_one(tmp_path):
     with pytest.raises(ArgumentError, match="processes must be at least 1, found 0"):
         train(tmp_path / "runs", processes=0)

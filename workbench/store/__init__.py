@@ -7,7 +7,7 @@ from workbench.store.consolidate import AddResult
 from workbench.store.recorder import Recorder
 from workbench.store.store import Store, open_store
 from workbench.store.table import matching_rows
-from workbench.store.writer import ENDS, EndStatus, RunWriter
+from workbench.store.writer import ENDS, EndStatus, RunWriter, TakenOverError
 
 __all__ = [
     "ENDS",
@@ -17,6 +17,7 @@ __all__ = [
     "Recorder",
     "RunWriter",
     "Store",
+    "TakenOverError",
     "matching_rows",
     "open_store",
     "to_address",

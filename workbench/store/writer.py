@@ -19,6 +19,10 @@ ENDS: tuple[EndStatus, ...] = ("done", "stopped", "failed")
 FOLD_EVERY = 64
 
 
+class TakenOverError(DataError):
+    """The run belongs to another attempt by now, or has ended."""
+
+
 class RunWriter:
     """The only one who may add points to a run; made by ``Store.start_run``.
 
@@ -155,7 +159,7 @@ class RunWriter:
             f"{what}. "
             "Stop this process, or take the run over again with start_run."
         )
-        raise DataError(msg)
+        raise TakenOverError(msg)
 
     def _fold(self, connection: sa.Connection, last: int) -> None:
         # Long runs would otherwise leave a row a second, each of which a reader has to fetch.

@@ -11,11 +11,11 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from workbench.errors import CollapseWarning, DataError
-from workbench.store import Store, open_store
+from workbench.store import Store, TakenOverError, open_store
 from workbench.training.checkpoint import (
     Checkpoint,
     JobCheckpoints,
@@ -88,13 +88,14 @@ def _claimed(
     except Exception as error:
         # Whatever went wrong, these runs will not go on, and the launcher must hear why.
         for run in runs:
-            run.fail(f"{type(error).__name__}: {error}")
+            run.fail(
+                f"{type(error).__name__}: {error}", taken_over=isinstance(error, TakenOverError)
+            )
         if not runs:
             raise
     else:
         for run in runs:
-            if run.open:
-                run.end("stopped")
+            run.leave()
 
 
 def _not_done(
@@ -220,15 +221,16 @@ class _Worker:
     def _resumable(self, known: dict[str, int]) -> tuple[Checkpoint | None, State]:
         """Return the newest checkpoint that resumes any of the runs, with its numbers."""
         found = list(self.checkpoints.newest())
-        if self.job.source is not None and self.job.source.exists():
-            found.append(read_checkpoint(self.job.source))
+        if self.job.source is not None:
+            with suppress(DataError):  # it is gone when its own job has ended since
+                found.append(read_checkpoint(self.job.source))
         for checkpoint in sorted(found, key=lambda checkpoint: -checkpoint.step):
             if not self._usable(checkpoint, known):
                 continue
             try:
                 state = checkpoint.load()
             except DataError as error:
-                warnings.warn(f"{error} An older one is used.", CollapseWarning, stacklevel=2)
+                warnings.warn(f"{error} It is passed over.", CollapseWarning, stacklevel=2)
                 continue
             here = this_machine(self.assignment.device)
             if checkpoint.made_by != here:

@@ -273,7 +273,8 @@ def _see_through(
     patience = math.inf
     while crew.working:
         try:
-            if stop.is_set() and not asked:
+            # Another launch has these runs: it shall have them all, and undisturbed.
+            if (stop.is_set() or tracker.taken_over) and not asked:
                 asked = True
                 crew.stop()
             if time.monotonic() > patience:
@@ -291,7 +292,8 @@ def _see_through(
             # A listener that raises must not leave processes training behind its back.
             crew.terminate()
             raise
-    _close_open_runs(store, plan, tracker.open_runs, asked=asked)
+    if not tracker.taken_over:
+        _close_open_runs(store, plan, tracker.open_runs, asked=asked)
     if interrupted:
         tracker.finish()
         raise KeyboardInterrupt

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.store.writer import EndStatus, RunWriter
+from workbench.store.writer import EndStatus, RunWriter, TakenOverError
 from workbench.training.plan import RunPlan
 from workbench.training.report import Report
 
@@ -103,7 +103,16 @@ class LiveRun:
         self.open = False
         self.tell(Report(self.plan.run_id, self.steps, status, error=error))
 
-    def fail(self, error: str) -> None:
+    def leave(self) -> None:
+        """End as stopped, to be resumed by another call, unless the run has ended."""
+        if not self.open:
+            return
+        try:
+            self.end("stopped")
+        except Exception as error:
+            self.fail(str(error), taken_over=isinstance(error, TakenOverError))
+
+    def fail(self, error: str, *, taken_over: bool = False) -> None:
         """End as failed; if even that cannot be written, the launcher still hears of it."""
         if not self.open:
             return
@@ -111,8 +120,11 @@ class LiveRun:
             self.end("failed", error)
         except Exception as second:
             self.open = False
-            what = f"{error}; and the store did not take the end of the run: {second}"
-            self.tell(Report(self.plan.run_id, self.steps, "failed", error=what))
+            what = error
+            if not isinstance(second, TakenOverError):
+                what += f"; and the store did not take the end of the run: {second}"
+            name = self.plan.run_id
+            self.tell(Report(name, self.steps, "failed", error=what, taken_over=taken_over))
 
     def _append(self) -> None:
         step = np.array([step for step, _ in self._waiting])

@@ -77,6 +77,7 @@ class Tracker:
         self._resumed: dict[str, int] = {}
         self.open_runs = dict.fromkeys(self._plans)
         self.errors: dict[str, str] = {}
+        self.taken_over = False
         self._done = self._total - len(todo)
         self._started, self._on_event = started, on_event
         self._ticked = started
@@ -113,6 +114,7 @@ class Tracker:
             return
         self.open_runs.pop(report.run_id)
         self._done += report.status == "done"
+        self.taken_over |= report.taken_over
         if report.error:
             self.errors[report.run_id] = report.error
         self._emit("run", run_id=report.run_id, status=report.status)

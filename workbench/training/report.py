@@ -117,6 +117,8 @@ class Report:
         Where a job took the run on, that the steps before it are not counted as made now.
     error : str
         Why it failed, if it did.
+    taken_over : bool
+        Whether that was because another launch trains the run.
     """
 
     run_id: str
@@ -124,6 +126,7 @@ class Report:
     status: Literal["running", "done", "stopped", "failed"]
     resumed: int | None = None
     error: str = ""
+    taken_over: bool = False
 
 
 class Crew(Protocol):
