@@ -20,7 +20,7 @@ from workbench.training.accumulate import in_parts
 from workbench.training.compiled import CompiledTransformer
 from workbench.training.faults import fault_interventions
 from workbench.training.gradients import autograd_gradients, choose_gradients
-from workbench.training.graphed import rows_in_memory
+from workbench.training.graphed import Gradients, rows_in_memory
 from workbench.training.interventions import Intervention
 from workbench.training.muon import RowMuon
 from workbench.training.noise_trace import NOISE_STREAM, noise_trace, preconditioner
@@ -114,14 +114,7 @@ class RowBatch:
         self.optimizer = OPTIMIZERS[optimizer.name](
             weights.to(self.device), self.model.parameters, settings=optimizer
         )
-        self._gradients = choose_gradients(self.model, self.compute, self.device)
-        self._mode = f"{optimizer.name}, {self.compute.precision}"
-        if isinstance(self._gradients, CompiledTransformer):
-            self.optimizer.fused = self._gradients.adamw
-            self._mode += ", compiled kernels"
-        if self.compute.micro_sequences is not None:
-            self._gradients = in_parts(self._gradients, self.compute.micro_sequences)
-            self._mode += f", {self.compute.micro_sequences} sequences at once"
+        self._gradients, self._mode = self._choose_gradients()
         faults = fault_interventions(plans, task)
         given = interventions or {}
         self.interventions = {
@@ -233,6 +226,19 @@ class RowBatch:
             for name in self.optimizer.tensors
         }
         self.step = int(state["step"])
+
+    def _choose_gradients(self) -> tuple[Gradients, str]:
+        """Return where gradients come from, and all that their rounding depends on, in words."""
+        gradients = choose_gradients(self.model, self.compute, self.device)
+        mode: list[str] = [self.optimizer.settings.name, self.compute.precision]
+        if isinstance(gradients, CompiledTransformer):
+            self.optimizer.fused = gradients.adamw
+            mode.append("compiled kernels")
+        together = self.compute.micro_sequences
+        if together is not None:
+            gradients = in_parts(gradients, together)
+            mode.append(f"{together} sequences at once")
+        return gradients, ", ".join(mode)
 
     def _rows_per_chunk(self, chunk_tokens: int | None) -> int:
         if chunk_tokens is None and self.device.type == "cuda":
