@@ -15,11 +15,13 @@ from workbench.views.explorer import Explorer
 from workbench.views.pages import PAGES
 from workbench.views.planner import Planner
 from workbench.views.theme import CARD_CSS, TEXT_CSS, THEME_CONFIG
+from workbench.views.what_if import WhatIf
 
-Opener = Callable[[Store], Explorer | Planner]
+Opener = Callable[[Store], Explorer | WhatIf | Planner]
 
 _OPENERS: dict[str, Opener] = {
     "Explorer": lambda store: Explorer(store, standalone=True),
+    "What-if": lambda store: WhatIf(store, standalone=True),
     "Planner": lambda store: Planner(store, standalone=True),
 }
 

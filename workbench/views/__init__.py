@@ -5,5 +5,6 @@ from __future__ import annotations
 from workbench.views.explorer import Explorer
 from workbench.views.notebook import notebook
 from workbench.views.planner import Planner
+from workbench.views.what_if import WhatIf
 
-__all__ = ["Explorer", "Planner", "notebook"]
+__all__ = ["Explorer", "Planner", "WhatIf", "notebook"]

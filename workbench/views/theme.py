@@ -131,6 +131,7 @@ p{{margin:0}} .muted{{color:var(--wb-muted)}} .small{{font-size:12px;color:var(-
 .line i{{display:inline-block;width:18px;height:4px;border-radius:2px;margin-right:5px;
   vertical-align:middle}}
 .line i.bar{{width:120px;height:8px}}
+.spoken{{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}}
 code,pre{{font:13px ui-monospace,'Roboto Mono',monospace}}
 pre{{background:var(--wb-bg);border-radius:8px;padding:10px 12px;overflow-x:auto;margin:8px 0 0}}
 @container (max-width:760px){{

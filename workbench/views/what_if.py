@@ -1,0 +1,230 @@
+"""What-if: settings of a run that could be, and the curve they would give, over the real ones.
+
+One object: a page (``.servable()``), a notebook cell (the last expression) or a part of a layout.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+import xarray as xr
+from bokeh.models import ColumnDataSource
+from panel.io import hold
+
+from workbench.errors import WorkbenchError
+from workbench.views import cards
+from workbench.views.controls import html, wrapping_row
+from workbench.views.pages import navigation_html
+from workbench.views.schedule_editor import ScheduleEditor
+from workbench.views.shell import shell
+from workbench.views.source import RunStore, opened
+from workbench.views.theme import CARD_CSS, TEXT_CSS, THEME_CONFIG, Mode, css_variables
+from workbench.views.what_if_controls import WhatIfControls
+from workbench.views.what_if_feed import run_columns, scene_json, state_columns
+from workbench.views.what_if_figures import build_what_if
+from workbench.views.what_if_model import WhatIfModel
+from workbench.views.what_if_words import LEARNING_RATE, runs_html
+
+_WIDE = {"sizing_mode": "stretch_width"}
+_SYNCED = {
+    name: name
+    for name in (
+        "family", "constants", "tau", "horizon", "size", "shape", "warmup", "decay", "final",
+        "points", "start", "floor", "view",
+    )
+}  # fmt: skip
+_REST_MILLISECONDS = 300
+_SKETCH = """
+const [rates] = source.data.rates, [editing] = source.data.editing;
+editor.data.setv({ rates, editing }, { sync: false });
+"""
+
+
+class WhatIf(pn.viewable.Viewer):
+    """Predicted curves over the runs of a store, or without any.
+
+    Parameters
+    ----------
+    source : str, Path, Dataset (run, obs), store or None
+        Where the real curves come from; the surrogate is fitted to them where it can be.
+    standalone : bool
+        Whether the object has a page of its own, beside the other pages.
+
+    Raises
+    ------
+    ArgumentError
+        If `source` is none of these.
+    DataError
+        If the store cannot be read.
+    """
+
+    def __init__(
+        self, source: str | Path | xr.Dataset | RunStore, *, standalone: bool = False
+    ) -> None:
+        super().__init__()
+        _, runs, self._title = opened(source)
+        self._place = str(getattr(source, "address", source))
+        if isinstance(source, xr.Dataset):
+            self._place = "STORE"
+        self._standalone = standalone
+        self._dark = str(pn.config.theme) == "dark"
+        self._waiting: Any = None
+        self.model = WhatIfModel(runs)
+        self.controls = WhatIfControls(self.model)
+        self._build_canvas()
+        self._build_cards()
+        self._connect()
+        self._show()
+
+    # -- building -----------------------------------------------------------------------------
+
+    def _build_canvas(self) -> None:
+        model = self.model
+        self._state = ColumnDataSource(state_columns(model, dark=self._dark), name="what-if-state")
+        self._runs = ColumnDataSource(run_columns(model.data))
+        self._scene = ColumnDataSource({"json": [scene_json(model)]})
+        tables = {"state": self._state, "runs": self._runs, "scene": self._scene}
+        self.canvas = build_what_if(tables)
+        self.editor = ScheduleEditor(text=model.points, margin=0, **_WIDE)
+        self.controls.link(self.canvas.engine, state=self._state, editor=self.editor)
+        pn.links.Callback(self.canvas.sketch, code={"data": _SKETCH}, args={"editor": self.editor})
+
+    def _build_cards(self) -> None:
+        canvas = self.canvas
+        sheets = [TEXT_CSS, cards.STATE_CSS]
+        self.header = pn.pane.HTML("", stylesheets=[cards.HEADER_CSS], margin=0, **_WIDE)
+        self._about = pn.pane.HTML("", stylesheets=sheets, margin=0, **_WIDE)
+        self._copy = pn.pane.HTML("", stylesheets=sheets, margin=0, **_WIDE)
+        self._about_card, self._copy_card = _card(self._about), _card(self._copy)
+        top = wrapping_row(
+            self.controls.view,
+            pn.pane.Bokeh(canvas.legend, margin=0),
+            gap="8px 18px",
+            styles={"align-items": "center"},
+            margin=(0, 0, 2, 0),
+        )
+        curves, mechanism, parts, note = (
+            pn.pane.Bokeh(m, margin=0, **_WIDE)
+            for m in (canvas.figure, canvas.mechanism, canvas.parts, canvas.note)
+        )
+        mechanism.margin = (10, 0, 4, 0)
+        self.main = pn.Column(
+            _card(
+                pn.pane.Bokeh(canvas.verdict, margin=0, **_WIDE),
+                pn.pane.Bokeh(canvas.spoken, margin=0, height=1, **_WIDE),
+            ),
+            self._about_card,
+            _card(top, self.controls.twin(), curves, mechanism, parts, note),
+            _card(html(LEARNING_RATE), self.editor),
+            self._copy_card,
+            margin=16,
+            **_WIDE,
+        )
+
+    def _connect(self) -> None:
+        model, editor = self.model, self.editor
+        editor.param.watch(lambda event: model.param.update(points=event.new), ["text"])
+        model.param.watch(lambda event: editor.param.update(text=event.new), ["points"])
+        model.param.watch(self._family_changed, ["family"])
+        model.param.watch(self._moved, [name for name in _SYNCED if name != "family"])
+
+    # -- showing ------------------------------------------------------------------------------
+
+    def _show(self) -> None:
+        """Bring header, states and code in line with the model."""
+        self.header.object = cards.header_html(
+            navigation_html("What-if", linked=self._standalone), self._title, ""
+        )
+        self.controls.refresh()
+        data = self.model.data
+        self._about_card.visible = not data.settings
+        if not self.model.runs.sizes["run"]:
+            self._about.object = cards.empty_html(self._title)
+        elif not data.settings:
+            self._about.object = runs_html(data.problem)
+        self._show_code()
+
+    def _show_code(self) -> None:
+        try:
+            code = self.model.python(self._place)
+        except WorkbenchError:  # the verdict card says that the points make no schedule
+            self._copy_card.visible = False
+            return
+        self._copy_card.visible = True
+        self._copy.object = f'<div class="group">The same again</div><pre>{escape(code)}</pre>'
+
+    # -- reactions ----------------------------------------------------------------------------
+
+    def _family_changed(self, *_: Any) -> None:
+        with hold(pn.state.curdoc, policy="collect"):
+            self._runs.data = run_columns(self.model.data)
+            self._scene.data = {"json": [scene_json(self.model)]}
+            self._state.data = state_columns(self.model, dark=self._dark)
+            self._show()
+
+    def _moved(self, *_: Any) -> None:
+        """Wait until the controls rest; only then write the code again."""
+        document = pn.state.curdoc
+        if document is None or document.session_context is None:
+            self._rested()
+            return
+        if self._waiting is not None:
+            document.remove_timeout_callback(self._waiting)
+        self._waiting = document.add_timeout_callback(self._rested, _REST_MILLISECONDS)
+
+    def _rested(self) -> None:
+        self._waiting = None
+        self.controls.refresh()
+        self._show_code()
+
+    def _theme_changed(self, event: Any) -> None:
+        self._dark = bool(event.new)
+
+    # -- faces --------------------------------------------------------------------------------
+
+    def __panel__(self) -> pn.viewable.Viewable:
+        controls = pn.Column(
+            self.controls.panel(), width=300, margin=0, styles={"flex": "0 0 300px"}
+        )
+        body = wrapping_row(
+            controls,
+            pn.Column(self.main, styles={"flex": "1 1 420px"}, min_width=320, margin=0, **_WIDE),
+            styles={"align-items": "flex-start"},
+        )
+        mode: Mode = "dark" if self._dark else "light"
+        frame = {**css_variables(mode), "background": "var(--wb-bg)"}
+        return pmui.Column(
+            self.header, body, styles=frame, margin=0, theme_config=THEME_CONFIG, **_WIDE
+        )
+
+    def page(self) -> pmui.Page:
+        """Return the whole page: header, drawer of controls, cards."""
+        page = shell(
+            navigation=navigation_html("What-if", linked=True),
+            header=self.header,
+            sidebar=self.controls.panel(),
+            main=self.main,
+            anchor=self.canvas.figure,
+            state=self._state,
+            engine=self.canvas.engine,
+        )
+        page.param.watch(self._theme_changed, ["dark_theme"])
+        self._dark = bool(page.dark_theme)
+        if pn.state.location is not None:
+            pn.state.location.sync(self.model, _SYNCED)
+        # The address may have changed the model: the page starts from what it is now.
+        self._state.data = state_columns(self.model, dark=self._dark)
+        self._show()
+        return page
+
+    def servable(self, *args: Any, **kwargs: Any) -> pn.viewable.Viewable:
+        """Serve the whole page; parameters are Panel's."""
+        return self.page().servable(*args, **kwargs)
+
+
+def _card(*items: Any) -> pn.Column:
+    return pn.Column(*items, stylesheets=[CARD_CSS], margin=(0, 0, 12, 0), **_WIDE)

@@ -1,0 +1,297 @@
+"""State of the What-if page without a GUI: settings of a run that could be, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import numpy as np
+import param
+import xarray as xr
+from numpy.typing import NDArray
+
+from workbench.curves import POINTS
+from workbench.errors import DataError
+from workbench.forecast import SLIMPAJAMA_LLAMA, SurrogateFit
+from workbench.forecast.end_laws import EndLaw
+from workbench.laws import PFLOP
+from workbench.laws.extrapolation import Extrapolation
+from workbench.laws.noisy_quadratic import noisy_quadratic_parts
+from workbench.recipes import Course, NamedSchedule, Schedule, training_compute
+from workbench.recipes.recorded import schedule_from_coordinates
+from workbench.views.drawn_schedule import EXAMPLE, points_through, read_points, write_points
+from workbench.views.what_if_data import FamilyData, families_of, family_data
+
+Floats = NDArray[np.float64]
+BY_HAND = "by hand"
+SHAPES = (
+    "linear", "cosine", "1-sqrt", "square", "quadratic", "exponential", "harmonic", "multicosine",
+    "inverse_sqrt", "constant", BY_HAND,
+)  # fmt: skip
+RATIO_END = 0.01
+"""The least end of shapes that come down by a ratio and so cannot reach zero."""
+RATIO = ("exponential", "harmonic")
+UNDECAYED = ("constant", "inverse_sqrt")
+FITTED, PUBLISHED = "fitted here", "published"
+TAU_DECADES, TPP_DECADES, SIZE_DECADES = (-2.0, 0.6), (0.0, 3.5), (4.0, 12.0)
+START_DECADES, MOST_FLOOR = (-1.0, 4.0), 0.99
+USUAL_START, USUAL_FLOOR = float(np.log10(25)), 0.9
+VIEWS = ("Normalised", "Loss")
+
+
+class WhatIfModel(param.Parameterized):
+    """A run that could be: τ, tokens per parameter, schedule and size.
+
+    Parameters
+    ----------
+    runs : Dataset (run, obs)
+        The store's runs; may hold none.
+    """
+
+    tau = param.Number(default=float(np.log10(0.2)), bounds=TAU_DECADES, doc="Log τ, base 10.")
+    horizon = param.Number(default=float(np.log10(20)), bounds=TPP_DECADES, doc="Log TPP, base 10.")
+    size = param.Number(default=8.0, bounds=SIZE_DECADES, doc="Log N, base 10.")
+    shape = param.Selector(default="linear", objects=list(SHAPES), doc="How the rate comes down.")
+    warmup = param.Number(default=0.1, bounds=(0, 0.5), doc="Share of the run spent warming up.")
+    decay = param.Number(
+        default=1.0, bounds=(0.05, 1), doc="Share of the run it comes down over, at the most."
+    )
+    final = param.Number(default=0.0, bounds=(0, 1), doc="Rate at the end, share of the peak.")
+    points = param.String(default=EXAMPLE, doc="A drawn schedule, see drawn_schedule.")
+    start = param.Number(
+        default=USUAL_START, bounds=START_DECADES, doc="Log E[θ(0)²]/σ² of the mode, base 10."
+    )
+    floor = param.Number(
+        default=USUAL_FLOOR, bounds=(0, MOST_FLOOR), doc="Irreducible share of the final loss."
+    )
+    family = param.Selector(default="", objects=[""], doc="Which runs of the store.")
+    constants = param.Selector(default=PUBLISHED, objects=[PUBLISHED], doc="Of the surrogate.")
+    view = param.Selector(default="Normalised", objects=list(VIEWS), doc="What is drawn.")
+
+    def __init__(self, runs: xr.Dataset) -> None:
+        super().__init__()
+        self.runs = runs
+        self._drawn = False
+        self._quiet = False
+        names = families_of(runs)
+        self.param.family.objects = list(names) or [""]
+        self.family = self.param.family.objects[0]
+        self.data: FamilyData = family_data(runs, self.family)
+        self._begin()
+        self.param.watch(self._family_changed, ["family"])
+        self.param.watch(self._shape_changed, ["shape"])
+        self.param.watch(self._points_changed, ["points"])
+
+    # -- settings -----------------------------------------------------------------------------
+
+    @property
+    def tau_value(self) -> float:
+        """Return τ, share of the run, to three digits."""
+        return _rounded(self.tau)
+
+    @property
+    def tpp(self) -> float:
+        """Return the tokens per parameter, to three digits."""
+        return _rounded(self.horizon)
+
+    @property
+    def model_size(self) -> float:
+        """Return N, to three digits."""
+        return _rounded(self.size)
+
+    @property
+    def start_value(self) -> float:
+        """Return E[θ(0)²]/σ² of the mode, to three digits."""
+        return _rounded(self.start)
+
+    @property
+    def kappa(self) -> float:
+        """Return κ = 2τ·E[θ(0)²]/σ², the mode's start over its stationary level."""
+        return 2 * self.tau_value * self.start_value
+
+    @property
+    def floor_value(self) -> float:
+        """Return the floor in units of the final reducible loss."""
+        return float(self.floor / (1 - self.floor))
+
+    def schedule(self) -> Course:
+        """Return the learning rate.
+
+        Raises
+        ------
+        ArgumentError
+            If drawn points describe none.
+        """
+        if self.shape == BY_HAND:
+            return read_points(self.points)
+        decays = self.shape not in UNDECAYED
+        final = max(self.final, RATIO_END) if self.shape in RATIO else self.final
+        return NamedSchedule(
+            cast(Schedule, self.shape),
+            warmup_fraction=self.warmup,
+            decay_fraction=min(self.decay, 1 - self.warmup) if decays else None,
+            final_lr_fraction=final if decays else 0.0,
+        )
+
+    def factors(self) -> Floats:
+        """Return the learning rate of `POINTS` steps over its peak; errors as `schedule`."""
+        return self.schedule().factors(POINTS)
+
+    # -- what follows -------------------------------------------------------------------------
+
+    @property
+    def fit(self) -> SurrogateFit:
+        """Return the surrogate in use."""
+        own = self.data.fit
+        return own.fit if own is not None and self.constants == FITTED else SLIMPAJAMA_LLAMA
+
+    def predicted(self) -> xr.Dataset:
+        """Return the surrogate's curve and its interval, Dataset (progress)."""
+        progress = np.arange(1, POINTS + 1) / POINTS
+        return self.fit.predict(
+            progress, tau=self.tau_value, tpp=self.tpp, lr_factor=self.factors()
+        )
+
+    def parts(self) -> xr.Dataset:
+        """Return the noisy quadratic with its bias and variance, Dataset (progress)."""
+        return noisy_quadratic_parts(
+            self.factors(), tau=self.tau_value, kappa=self.kappa, floor=self.floor_value
+        )
+
+    def end_law(self) -> EndLaw | None:
+        """Return the law of final losses of the runs with these settings, None without any."""
+        factors = self.factors()
+        fits = (
+            law
+            for law in self.data.ends
+            if law.holds_at(tau=self.tau_value, tpp=self.tpp, lr_factor=factors)
+        )
+        return next(fits, None)
+
+    def final_loss(self) -> Extrapolation | None:
+        """Return the final loss by `end_law` at this size, None without a law."""
+        law = self.end_law()
+        if law is None:
+            return None
+        flops = training_compute(model_size=self.model_size, tokens_total=self.tpp * self.model_size)
+        return law.band.at(flops / PFLOP)
+
+    # -- reactions ----------------------------------------------------------------------------
+
+    @contextmanager
+    def _silently(self) -> Iterator[None]:
+        before, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = before
+
+    def _begin(self) -> None:
+        """Start from the largest setting of the family's largest matched group."""
+        own = self.data.fit
+        choices = [FITTED, PUBLISHED] if own is not None else [PUBLISHED]
+        self.param.constants.objects = choices
+        values: dict[str, Any] = {"constants": choices[0]}
+        for name, coordinate in (("tau", "tau"), ("horizon", "tpp"), ("size", "model_size")):
+            values |= self._decades(name, self.data.first.get(coordinate))
+        if self.data.mode is not None:
+            values |= self._decades("start", self.data.mode.start)
+            floor = self.data.mode.floor
+            values["floor"] = round(min(floor / (1 + floor), MOST_FLOOR), 3)
+        with self._silently():
+            self.param.update(**values, **self._first_schedule())
+
+    def _decades(self, name: str, value: Any) -> dict[str, float]:
+        if value is None or not np.isfinite(value) or value <= 0:
+            return {}
+        low, high = self.param[name].bounds
+        return {name: float(np.clip(np.log10(float(value)), low, high))}
+
+    def _first_schedule(self) -> dict[str, Any]:
+        """Return shape and shares of the first setting's schedule, or points through its rate."""
+        try:
+            found = schedule_from_coordinates(self.data.first)
+        except DataError:
+            factor = self.data.first_factor
+            return {} if factor is None else {"shape": BY_HAND, "points": points_through(factor)}
+        if not found.decay_share:
+            shape = found.name if found.name in UNDECAYED else "constant"
+            return {"shape": shape, "warmup": min(found.warmup_fraction, 0.5)}
+        whole = found.decay_share > 1 - found.warmup_fraction - 1e-9
+        return {
+            "shape": found.shape,
+            "warmup": min(found.warmup_fraction, 0.5),
+            "decay": 1.0 if whole else max(found.decay_share, 0.05),
+            "final": found.final_lr_fraction,
+        }
+
+    def _family_changed(self, *_: Any) -> None:
+        self.data = family_data(self.runs, self.family)
+        self._begin()
+
+    def _shape_changed(self, event: Any) -> None:
+        """Begin drawing from the schedule that stood there, unless points were given before."""
+        if self._quiet or event.new != BY_HAND or self._drawn:
+            return
+        with self._silently():
+            self.shape = event.old
+            text = write_points(self.schedule())
+            self.shape = BY_HAND
+            self.points = text
+
+    def _points_changed(self, *_: Any) -> None:
+        if not self._quiet:
+            self._drawn = True
+
+    # -- the same again -----------------------------------------------------------------------
+
+    def python(self, store: str) -> str:
+        """Return Python that gives the same numbers.
+
+        Parameters
+        ----------
+        store : str
+            Where the runs are, as `workbench.open` takes it.
+        """
+        schedule, name = _schedule_code(self)
+        lines = [
+            "import numpy as np",
+            "import workbench as wb",
+            f"from workbench.recipes import {name}",
+            "from workbench.laws.noisy_quadratic import noisy_quadratic_parts",
+            *self._fit_code(store),
+            f"lr = {schedule}.factors({POINTS})",
+            f"progress = np.arange(1, {POINTS + 1}) / {POINTS}",
+            f"curve = fit.predict(progress, tau={self.tau_value:g}, tpp={self.tpp:g}, lr_factor=lr)",
+            f"mode = noisy_quadratic_parts(lr, tau={self.tau_value:g}, kappa={self.kappa!r}, "
+            f"floor={self.floor_value!r})",
+        ]
+        return "\n".join(lines)
+
+    def _fit_code(self, store: str) -> list[str]:
+        if self.constants == PUBLISHED:
+            return ["from workbench.forecast import SLIMPAJAMA_LLAMA as fit"]
+        return [
+            "from workbench.views.what_if_data import family_data",
+            f"runs = wb.open({store!r})['runs'].to_dataset()",
+            f"fit = family_data(runs, {self.family!r}).fit.fit",
+        ]
+
+
+def _schedule_code(model: WhatIfModel) -> tuple[str, str]:
+    """Return the code of a model's schedule and the name it needs."""
+    found = model.schedule()
+    if not isinstance(found, NamedSchedule):
+        points = model.schedule()
+        x, rate = (np.round(getattr(points, n), 6).tolist() for n in ("progress", "learning_rate"))
+        return f"TabulatedSchedule({x}, {rate})", "TabulatedSchedule"
+    given = f"{found.name!r}, warmup_fraction={found.warmup_fraction:g}"
+    if found.decay_share:
+        given += f", decay_fraction={found.decay_share!r}"
+        given += f", final_lr_fraction={found.final_lr_fraction:g}"
+    return f"NamedSchedule({given})", "NamedSchedule"
+
+
+def _rounded(decades: float) -> float:
+    return float(f"{10**decades:.3g}")
