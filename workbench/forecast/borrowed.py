@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
@@ -54,11 +55,11 @@ def borrow_exponents(fit: SurrogateFit, lender: SurrogateFit, *, rng: int = 0) -
     generator = np.random.default_rng(rng)
     draws = fit.draws.copy()
     borrowed, still = [], []
-    changed: dict[str, Estimate] = {}
+    changed: dict[str, Any] = {}
     for place, (control, constant, name) in enumerate(
         (("tau", "b_const", "b_exp"), ("tpp", "q_const", "q_exp"))
     ):
-        if getattr(fit, name).estimate != 0 or len(draws) and draws[:, 2 * place + 1].any():
+        if getattr(fit, name).estimate != 0 or draws[:, 2 * place + 1].any():
             continue  # its own
         low, high = getattr(fit, f"{control}_range")
         if not np.isfinite(low) or (fit.centre[place] == 0.0 and low != high):

@@ -19,7 +19,7 @@ from workbench.schema import LossName, take_runs
 
 SIMILAR_TAU = 1.5
 """Ratio of τ up to which the final loss counts as that of the same τ: its optimum is flat."""
-SIMILAR_RATE = 0.03
+SIMILAR_RATE = 0.04
 """Mean difference, in shares of the peak, up to which two learning rates count as the same."""
 _SIZES = 3
 
@@ -32,8 +32,10 @@ class EndLaw:
     ----------
     label : str
         Schedule, τ and tokens per parameter of the group.
-    tau, tpp : float
-        Their geometric means; NaN where not recorded.
+    tau : float
+        Geometric mean of the group's; NaN where not recorded.
+    tpp_range : (float, float)
+        Smallest and largest tokens per parameter; NaN where not recorded.
     lr_factor : ndarray of shape (POINTS,)
         Mean learning rate as a share of its peak.
     band : PowerLawBand
@@ -44,7 +46,7 @@ class EndLaw:
 
     label: str
     tau: float
-    tpp: float
+    tpp_range: tuple[float, float]
     lr_factor: NDArray[np.float64]
     band: PowerLawBand
     n_runs: int
@@ -52,10 +54,11 @@ class EndLaw:
     def holds_at(self, *, tau: float, tpp: float, lr_factor: ArrayLike) -> bool:
         """Return whether a run with these controls belongs to the group.
 
-        TPP within 5 %, τ within a factor of 1.5 (any where the group records none), and the
-        learning rate within 3 % of the peak on average.
+        TPP up to 5 % beyond the group's, τ within a factor of 1.5 (any where the group records
+        none), and the learning rate within 4 % of the peak on average.
         """
-        same_tpp = abs(self.tpp / tpp - 1) <= SAME_TPP
+        low, high = self.tpp_range
+        same_tpp = low * (1 - SAME_TPP) <= tpp <= high * (1 + SAME_TPP)
         ratio = self.tau / tau if np.isfinite(self.tau) else 1.0
         away = float(np.abs(self.lr_factor - np.asarray(lr_factor, dtype=np.float64)).mean())
         return bool(same_tpp and 1 / SIMILAR_TAU <= ratio <= SIMILAR_TAU and away <= SIMILAR_RATE)
@@ -75,7 +78,8 @@ def end_laws(runs: xr.Dataset, *, loss: LossName | None = None) -> tuple[EndLaw,
     Returns
     -------
     tuple of EndLaw
-        Groups share the label of their controls; those that no law fits are left out.
+        Groups share their controls, as `control_labels`, and their learning rate; those that no law
+        fits are left out.
 
     Raises
     ------
@@ -88,13 +92,28 @@ def end_laws(runs: xr.Dataset, *, loss: LossName | None = None) -> tuple[EndLaw,
     factors = learning_rate_factors(take_runs(runs, done), points=POINTS).to_numpy()
     whole = curves.isel(run=np.flatnonzero(done))
     laws = []
-    for label in dict.fromkeys(labels[done].tolist()):
-        rows = np.flatnonzero(labels[done] == label)
+    for rows in _groups(labels[done], factors):
         band = _band(whole.isel(run=rows))
         if band is not None:
-            tau, tpp = (_mean(whole[name].to_numpy()[rows]) for name in ("tau", "tpp"))
-            laws.append(EndLaw(label, tau, tpp, factors[rows].mean(0), band, len(rows)))
+            tau, tpp = (whole[name].to_numpy()[rows] for name in ("tau", "tpp"))
+            span = (float(tpp.min()), float(tpp.max()))
+            label = str(labels[done][rows[0]])
+            laws.append(EndLaw(label, _mean(tau), span, factors[rows].mean(0), band, len(rows)))
     return tuple(laws)
+
+
+def _groups(labels: NDArray[np.str_], factors: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+    """Return runs that share label and learning rate: a name may stand for several decays."""
+    groups: list[list[int]] = []
+    for i, (label, factor) in enumerate(zip(labels, factors, strict=True)):
+        for rows in groups:
+            away = np.abs(factors[rows[0]] - factor).mean()
+            if labels[rows[0]] == label and away <= SIMILAR_RATE:
+                rows.append(i)
+                break
+        else:
+            groups.append([i])
+    return [np.array(rows) for rows in groups]
 
 
 def _band(group: xr.DataArray) -> PowerLawBand | None:

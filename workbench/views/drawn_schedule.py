@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,9 +54,8 @@ def _pair(text: str) -> tuple[float, float]:
 def write_points(schedule: Course) -> str:
     """Return points through a schedule: where its formula changes, and between on curved parts."""
     known = np.array(schedule.knots)
-    gaps = zip(known[:-1], known[1:], strict=True)
-    places = [known, *(low + (high - low) * np.array(_INNER) for low, high in gaps)]
-    x = np.unique(np.concatenate(places).round(3))
+    inner = [low + (high - low) * np.array(_INNER) for low, high in pairwise(known)]
+    x = np.unique(np.concatenate([known, *inner]).round(3))
     return _written(*_needed(x, schedule.at(x)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
+from typing import ClassVar
 
 import param
 from panel.custom import JSComponent
@@ -29,7 +30,7 @@ class ScheduleEditor(JSComponent):
     editing = param.Boolean(default=False)
 
     _esm = (resources.files("workbench.views") / "js" / "schedule_editor.js").read_text("utf-8")
-    _stylesheets = [
+    _stylesheets: ClassVar[list[str]] = [
         f"""
         :host{{display:block;width:100%}} svg{{display:block;max-width:100%;overflow:visible}}
         text{{font:12px {FONT};fill:var(--wb-muted);font-variant-numeric:tabular-nums}}

@@ -21,22 +21,16 @@ from workbench.views.controls import html, wrapping_row
 from workbench.views.pages import navigation_html
 from workbench.views.schedule_editor import ScheduleEditor
 from workbench.views.shell import shell
-from workbench.views.source import RunStore, opened
+from workbench.views.source import RunStore, in_event_loop, opened
 from workbench.views.theme import CARD_CSS, TEXT_CSS, THEME_CONFIG, Mode, css_variables
 from workbench.views.what_if_controls import WhatIfControls
 from workbench.views.what_if_feed import run_columns, scene_json, state_columns
 from workbench.views.what_if_figures import build_what_if
-from workbench.views.what_if_model import WhatIfModel
+from workbench.views.what_if_model import SETTINGS, WhatIfModel
 from workbench.views.what_if_words import LEARNING_RATE, runs_html
 
 _WIDE = {"sizing_mode": "stretch_width"}
-_SYNCED = {
-    name: name
-    for name in (
-        "family", "constants", "tau", "horizon", "size", "shape", "warmup", "decay", "final",
-        "points", "start", "floor", "view",
-    )
-}  # fmt: skip
+_SYNCED = {name: name for name in SETTINGS}
 _REST_MILLISECONDS = 300
 _SKETCH = """
 const [rates] = source.data.rates, [editing] = source.data.editing;
@@ -51,6 +45,8 @@ class WhatIf(pn.viewable.Viewer):
     ----------
     source : str, Path, Dataset (run, obs), store or None
         Where the real curves come from; the surrogate is fitted to them where it can be.
+    refresh : float
+        Seconds between looks at a store's revision.
     standalone : bool
         Whether the object has a page of its own, beside the other pages.
 
@@ -63,13 +59,17 @@ class WhatIf(pn.viewable.Viewer):
     """
 
     def __init__(
-        self, source: str | Path | xr.Dataset | RunStore, *, standalone: bool = False
+        self,
+        source: str | Path | xr.Dataset | RunStore,
+        *,
+        refresh: float = 5.0,
+        standalone: bool = False,
     ) -> None:
         super().__init__()
-        _, runs, self._title = opened(source)
-        self._place = str(getattr(source, "address", source))
-        if isinstance(source, xr.Dataset):
-            self._place = "STORE"
+        self._store, runs, self._title = opened(source)
+        self._revision = None if self._store is None else self._store.revision()
+        self._place = "STORE" if self._store is None else str(getattr(source, "address", source))
+        self._refresh, self._polling = refresh, False
         self._standalone = standalone
         self._dark = str(pn.config.theme) == "dark"
         self._waiting: Any = None
@@ -129,7 +129,7 @@ class WhatIf(pn.viewable.Viewer):
         model, editor = self.model, self.editor
         editor.param.watch(lambda event: model.param.update(points=event.new), ["text"])
         model.param.watch(lambda event: editor.param.update(text=event.new), ["points"])
-        model.param.watch(self._family_changed, ["family"])
+        model.param.watch(self._take_data, ["family"])
         model.param.watch(self._moved, [name for name in _SYNCED if name != "family"])
 
     # -- showing ------------------------------------------------------------------------------
@@ -159,7 +159,27 @@ class WhatIf(pn.viewable.Viewer):
 
     # -- reactions ----------------------------------------------------------------------------
 
-    def _family_changed(self, *_: Any) -> None:
+    def poll(self) -> None:
+        """Look at the store once; take its runs over when another run has finished."""
+        if self._store is None:
+            return
+        try:
+            revision = self._store.revision()
+            if revision == self._revision:
+                return
+            runs = self._store.runs()
+        except WorkbenchError as error:
+            self._about_card.visible = True
+            self._about.object = cards.error_html("The store cannot be read", str(error))
+            self._revision = None  # the card goes when it can be read again, changed or not
+            return
+        again = self._revision is None
+        self._revision = revision
+        if again or _finished(runs) != _finished(self.model.runs):
+            self.model.set_runs(runs)
+            self._take_data()
+
+    def _take_data(self, *_: Any) -> None:
         with hold(pn.state.curdoc, policy="collect"):
             self._runs.data = run_columns(self.model.data)
             self._scene.data = {"json": [scene_json(self.model)]}
@@ -187,6 +207,7 @@ class WhatIf(pn.viewable.Viewer):
     # -- faces --------------------------------------------------------------------------------
 
     def __panel__(self) -> pn.viewable.Viewable:
+        self._watch_store()
         controls = pn.Column(
             self.controls.panel(), width=300, margin=0, styles={"flex": "0 0 300px"}
         )
@@ -203,6 +224,7 @@ class WhatIf(pn.viewable.Viewer):
 
     def page(self) -> pmui.Page:
         """Return the whole page: header, drawer of controls, cards."""
+        self._watch_store()
         page = shell(
             navigation=navigation_html("What-if", linked=True),
             header=self.header,
@@ -224,6 +246,17 @@ class WhatIf(pn.viewable.Viewer):
     def servable(self, *args: Any, **kwargs: Any) -> pn.viewable.Viewable:
         """Serve the whole page; parameters are Panel's."""
         return self.page().servable(*args, **kwargs)
+
+    def _watch_store(self) -> None:
+        if self._store is None or self._polling or not in_event_loop():
+            return
+        self._polling = True
+        pn.state.add_periodic_callback(self.poll, period=int(1000 * self._refresh))
+
+
+def _finished(runs: xr.Dataset) -> set[str]:
+    done = runs["status"].to_numpy().astype(str) == "done"
+    return set(runs["run_id"].to_numpy()[done].astype(str))
 
 
 def _card(*items: Any) -> pn.Column:

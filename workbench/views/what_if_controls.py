@@ -111,9 +111,7 @@ class WhatIfControls:
         s = self._sliders
         return pn.Column(
             _group("Run", s["tau"], s["horizon"], s["size"]),
-            _group(
-                "Learning rate", self._shape, s["warmup"], s["decay"], s["final"], self._points
-            ),
+            _group("Learning rate", self._shape, s["warmup"], s["decay"], s["final"], self._points),
             _group("Surrogate", self._family, self._constants, self._constants_text),
             _group("Noisy quadratic", s["start"], s["floor"], self._mode_text),
             margin=0,

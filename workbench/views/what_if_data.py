@@ -1,4 +1,4 @@
-"""What the What-if page takes from the store: curves to draw, the fitted surrogate, final losses."""
+"""What the What-if page takes from the store: curves, the fitted surrogate, final losses."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from workbench.errors import DataError
 from workbench.forecast import SLIMPAJAMA_LLAMA, fit_surrogate, learning_rate_factors
 from workbench.forecast.borrowed import BorrowedFit, borrow_exponents
 from workbench.forecast.end_laws import EndLaw, end_laws
+from workbench.forecast.surrogate import START
 from workbench.laws.noisy_quadratic import NearestMode, nearest_mode
 from workbench.schema import LossName, coordinate_names, take_runs
 from workbench.views.run_table import losses_of, run_table
 
 MOST_RUNS, MOST_FITTED, MOST_CURVES = 600, 80, 300
 _KEPT = 8
+USUAL_TAU = 0.2
 Floats = NDArray[np.float64]
 
 
@@ -76,7 +78,9 @@ class FamilyData:
     ends : tuple of EndLaw
         Final loss against compute of every group with enough sizes.
     mode : NearestMode or None
-        The noisy-quadratic mode nearest to the settings that record τ.
+        The noisy-quadratic mode nearest to the settings, those that record τ if any does.
+    assumed_tau : bool
+        Whether `mode` takes every τ for `USUAL_TAU`, since none is recorded.
     first : dict of str to Any
         Run coordinates of the largest setting of the largest matched group; empty without runs.
     first_factor : ndarray or None
@@ -93,6 +97,7 @@ class FamilyData:
     problem: str
     ends: tuple[EndLaw, ...]
     mode: NearestMode | None
+    assumed_tau: bool
     first: dict[str, object]
     first_factor: Floats | None
 
@@ -139,7 +144,7 @@ def family_data(runs: xr.Dataset, family: str) -> FamilyData:
 
 
 def _without(problem: str, n_runs: int) -> FamilyData:
-    return FamilyData("", n_runs, 0, 0, (), 0, None, problem, (), None, {}, None)
+    return FamilyData("", n_runs, 0, 0, (), 0, None, problem, (), None, False, {}, None)
 
 
 def _fingerprint(runs: xr.Dataset) -> str:
@@ -154,7 +159,7 @@ def _fingerprint(runs: xr.Dataset) -> str:
 
 def _read(runs: xr.Dataset) -> FamilyData:
     n_runs = int(runs.sizes["run"])
-    few = take_runs(runs, _spread(np.arange(n_runs), MOST_RUNS)) if n_runs > MOST_RUNS else runs
+    few = take_runs(runs, spread(n_runs, MOST_RUNS)) if n_runs > MOST_RUNS else runs
     names = losses_of(few)
     if not names:
         return _without("The runs of this family have no loss.", n_runs)
@@ -172,28 +177,28 @@ def _read(runs: xr.Dataset) -> FamilyData:
     factors = _factors(finished)
     settings = _settings(curves, factors)
     told = np.flatnonzero(np.isfinite(factors).all(axis=1))
-    fit, problem = _fitted(take_runs(finished, _spread(told, MOST_FITTED)), loss)
+    fit, problem = _fitted(take_runs(finished, told[spread(len(told), MOST_FITTED)]), loss)
     at = _first(curves)
     return FamilyData(
         loss_name=loss,
         n_runs=n_runs,
         n_done=len(done),
         n_told=len(told),
-        settings=tuple(settings[i] for i in _spread(np.arange(len(settings)), MOST_CURVES)),
+        settings=tuple(settings[i] for i in spread(len(settings), MOST_CURVES)),
         n_settings=len(settings),
         fit=fit,
         problem=problem,
         ends=end_laws(take_runs(finished, told), loss=loss) if len(told) else (),
         mode=_mode(settings),
+        assumed_tau=not any(s.tau > 0 for s in settings),
         first={str(n): curves[n].to_numpy()[at] for n in coordinate_names(finished)},
         first_factor=factors[at] if np.isfinite(factors[at]).all() else None,
     )
 
 
-def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Return at most `most` of `rows`, evenly spread."""
-    places = np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int)
-    return rows[np.unique(places)] if len(rows) else rows
+def spread(n: int, most: int) -> NDArray[np.int64]:
+    """Return at most `most` positions of `n`, evenly spread."""
+    return np.unique(np.linspace(0, max(n - 1, 0), min(n, most)).round().astype(np.int64))
 
 
 def _factors(runs: xr.Dataset) -> Floats:
@@ -242,17 +247,14 @@ def _fitted(runs: xr.Dataset, loss: LossName) -> tuple[BorrowedFit | None, str]:
 
 
 def _mode(settings: list[Setting]) -> NearestMode | None:
-    known = [
-        s
-        for s in settings
-        if s.tau > 0 and np.isfinite(s.factor).all() and np.isfinite(s.ell[POINTS // 5 :]).all()
-    ]
+    told = [s for s in settings if np.isfinite(s.factor).all() and np.isfinite(s.ell[-1])]
+    known = [s for s in told if s.tau > 0] or told
     if not known:
         return None
     ell, factor = np.stack([s.ell for s in known]), np.stack([s.factor for s in known])
-    start = int(np.isnan(ell).any(axis=0).sum())
-    since = max(0.2, (start + 1) / POINTS)
-    return nearest_mode(ell, factor, np.array([s.tau for s in known]), since=since)
+    missing = int(np.isnan(ell).any(axis=0).sum())  # before the first record of the latest
+    tau = np.array([s.tau if s.tau > 0 else USUAL_TAU for s in known])
+    return nearest_mode(ell, factor, tau, since=max(START, (missing + 1) / POINTS))
 
 
 def _first(curves: xr.DataArray) -> int:

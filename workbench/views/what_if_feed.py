@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource
 from numpy.typing import NDArray
 
 from workbench.curves import POINTS
@@ -24,7 +23,7 @@ from workbench.views.theme import (
     css_variables,
     palette_of,
 )
-from workbench.views.what_if_data import FamilyData, Setting
+from workbench.views.what_if_data import FamilyData, Setting, spread
 from workbench.views.what_if_model import FITTED, PUBLISHED, WhatIfModel
 
 STATE = (
@@ -106,11 +105,12 @@ def _end(law: EndLaw) -> dict[str, Any]:
     return {
         "label": law.label,
         "tau": law.tau if np.isfinite(law.tau) else None,
-        "tpp": law.tpp,
+        "tpp": list(law.tpp_range),
         "factor": law.lr_factor.tolist(),
         "n_runs": law.n_runs,
         "n_sizes": fit.n_points,
         "level": fit.level,
+        "identified": fit.identified,
         "L0": fit.L0.estimate,
         "a": fit.a.estimate,
         "b": fit.b.estimate,
@@ -162,7 +162,7 @@ def _legend(settings: tuple[Setting, ...], mode: Mode) -> dict[str, Any]:
     name, title = _coloured(settings)
     values = np.array([getattr(s, name) for s in settings])
     levels = np.unique(values[np.isfinite(values)])
-    shown = levels[np.unique(np.linspace(0, len(levels) - 1, min(4, len(levels))).round().astype(int))]
+    shown = levels[spread(len(levels), 4)]
     palette = dict(zip(values.tolist(), _colours(values, name, mode), strict=True))
     write = {"tau": fmt.tau, "tpp": fmt.tpp, "size": fmt.count}[name]
     entries = [{"label": write(float(v)), "colour": palette[float(v)]} for v in shown]

@@ -94,9 +94,7 @@ def _curve_figure(sources: dict[str, ColumnDataSource]) -> figure:
     )  # fmt: skip
     plot.segment("x", "low", "x", "high", source=sources["whisker"], line_color="color",
                  line_width=4, line_alpha=0.8)  # fmt: skip
-    plot.add_tools(
-        HoverTool(renderers=[real], tooltips=_TIP, line_policy="nearest", visible=False)
-    )
+    plot.add_tools(HoverTool(renderers=[real], tooltips=_TIP, line_policy="nearest", visible=False))
     return plot
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from workbench.curves import POINTS
-from workbench.errors import DataError
+from workbench.errors import ArgumentError, DataError
 from workbench.forecast import SLIMPAJAMA_LLAMA, SurrogateFit
 from workbench.forecast.end_laws import EndLaw
 from workbench.laws import PFLOP
@@ -21,7 +22,7 @@ from workbench.laws.noisy_quadratic import noisy_quadratic_parts
 from workbench.recipes import Course, NamedSchedule, Schedule, training_compute
 from workbench.recipes.recorded import schedule_from_coordinates
 from workbench.views.drawn_schedule import EXAMPLE, points_through, read_points, write_points
-from workbench.views.what_if_data import FamilyData, families_of, family_data
+from workbench.views.what_if_data import USUAL_TAU, FamilyData, families_of, family_data
 
 Floats = NDArray[np.float64]
 BY_HAND = "by hand"
@@ -38,6 +39,10 @@ TAU_DECADES, TPP_DECADES, SIZE_DECADES = (-2.0, 0.6), (0.0, 3.5), (4.0, 12.0)
 START_DECADES, MOST_FLOOR = (-1.0, 4.0), 0.99
 USUAL_START, USUAL_FLOOR = float(np.log10(25)), 0.9
 VIEWS = ("Normalised", "Loss")
+SETTINGS = (
+    "family", "constants", "tau", "horizon", "size", "shape", "warmup", "decay", "final",
+    "points", "start", "floor", "view",
+)  # fmt: skip
 
 
 class WhatIfModel(param.Parameterized):
@@ -49,7 +54,9 @@ class WhatIfModel(param.Parameterized):
         The store's runs; may hold none.
     """
 
-    tau = param.Number(default=float(np.log10(0.2)), bounds=TAU_DECADES, doc="Log τ, base 10.")
+    tau = param.Number(
+        default=float(np.log10(USUAL_TAU)), bounds=TAU_DECADES, doc="Log τ, base 10."
+    )
     horizon = param.Number(default=float(np.log10(20)), bounds=TPP_DECADES, doc="Log TPP, base 10.")
     size = param.Number(default=8.0, bounds=SIZE_DECADES, doc="Log N, base 10.")
     shape = param.Selector(default="linear", objects=list(SHAPES), doc="How the rate comes down.")
@@ -79,7 +86,7 @@ class WhatIfModel(param.Parameterized):
         self.family = self.param.family.objects[0]
         self.data: FamilyData = family_data(runs, self.family)
         self._begin()
-        self.param.watch(self._family_changed, ["family"])
+        self.param.watch(self._family_changed, list(SETTINGS))
         self.param.watch(self._shape_changed, ["shape"])
         self.param.watch(self._points_changed, ["points"])
 
@@ -174,7 +181,8 @@ class WhatIfModel(param.Parameterized):
         law = self.end_law()
         if law is None:
             return None
-        flops = training_compute(model_size=self.model_size, tokens_total=self.tpp * self.model_size)
+        size = self.model_size
+        flops = training_compute(model_size=size, tokens_total=self.tpp * size)
         return law.band.at(flops / PFLOP)
 
     # -- reactions ----------------------------------------------------------------------------
@@ -189,10 +197,7 @@ class WhatIfModel(param.Parameterized):
 
     def _begin(self) -> None:
         """Start from the largest setting of the family's largest matched group."""
-        own = self.data.fit
-        choices = [FITTED, PUBLISHED] if own is not None else [PUBLISHED]
-        self.param.constants.objects = choices
-        values: dict[str, Any] = {"constants": choices[0]}
+        values: dict[str, Any] = {"constants": self._offer_constants()}
         for name, coordinate in (("tau", "tau"), ("horizon", "tpp"), ("size", "model_size")):
             values |= self._decades(name, self.data.first.get(coordinate))
         if self.data.mode is not None:
@@ -202,6 +207,14 @@ class WhatIfModel(param.Parameterized):
         with self._silently():
             self.param.update(**values, **self._first_schedule())
 
+    def _offer_constants(self) -> str:
+        """Offer the constants there are; return the ones to begin with."""
+        choices = [PUBLISHED] if self.data.fit is None else [FITTED, PUBLISHED]
+        self.param.constants.objects = choices
+        if self.constants not in choices:
+            self.constants = choices[0]
+        return choices[0]
+
     def _decades(self, name: str, value: Any) -> dict[str, float]:
         if value is None or not np.isfinite(value) or value <= 0:
             return {}
@@ -210,10 +223,10 @@ class WhatIfModel(param.Parameterized):
 
     def _first_schedule(self) -> dict[str, Any]:
         """Return shape and shares of the first setting's schedule, or points through its rate."""
+        factor = self.data.first_factor
         try:
-            found = schedule_from_coordinates(self.data.first)
+            found = _as_recorded(schedule_from_coordinates(self.data.first), factor)
         except DataError:
-            factor = self.data.first_factor
             return {} if factor is None else {"shape": BY_HAND, "points": points_through(factor)}
         if not found.decay_share:
             shape = found.name if found.name in UNDECAYED else "constant"
@@ -226,9 +239,16 @@ class WhatIfModel(param.Parameterized):
             "final": found.final_lr_fraction,
         }
 
-    def _family_changed(self, *_: Any) -> None:
+    def _family_changed(self, *events: Any) -> None:
+        """Begin anew with another family; what was set at the same time stands."""
+        given = {event.name: event.new for event in events}
+        if self._quiet or given.pop("family", None) is None:
+            return
         self.data = family_data(self.runs, self.family)
         self._begin()
+        allowed = self.param.constants.objects
+        with self._silently():
+            self.param.update({k: v for k, v in given.items() if k != "constants" or v in allowed})
 
     def _shape_changed(self, event: Any) -> None:
         """Begin drawing from the schedule that stood there, unless points were given before."""
@@ -236,9 +256,29 @@ class WhatIfModel(param.Parameterized):
             return
         with self._silently():
             self.shape = event.old
-            text = write_points(self.schedule())
+            text = self._points_of_schedule()
             self.shape = BY_HAND
             self.points = text
+
+    def _points_of_schedule(self) -> str:
+        try:
+            return write_points(self.schedule())
+        except ArgumentError:  # inverse_sqrt without warm-up is known per step only
+            return points_through(self.factors())
+
+    def set_runs(self, runs: xr.Dataset) -> None:
+        """Take a newer version of the runs; the controls stay, unless there was no curve before."""
+        had = bool(self.data.settings)
+        self.runs = runs
+        names = families_of(runs) or ("",)
+        self.param.family.objects = list(names)
+        with self._silently():
+            self.family = self.family if self.family in names else names[0]
+        self.data = family_data(runs, self.family)
+        if had:
+            self._offer_constants()
+        else:
+            self._begin()
 
     def _points_changed(self, *_: Any) -> None:
         if not self._quiet:
@@ -257,15 +297,15 @@ class WhatIfModel(param.Parameterized):
         schedule, name = _schedule_code(self)
         lines = [
             "import numpy as np",
-            "import workbench as wb",
             f"from workbench.recipes import {name}",
             "from workbench.laws.noisy_quadratic import noisy_quadratic_parts",
             *self._fit_code(store),
             f"lr = {schedule}.factors({POINTS})",
             f"progress = np.arange(1, {POINTS + 1}) / {POINTS}",
-            f"curve = fit.predict(progress, tau={self.tau_value:g}, tpp={self.tpp:g}, lr_factor=lr)",
-            f"mode = noisy_quadratic_parts(lr, tau={self.tau_value:g}, kappa={self.kappa!r}, "
-            f"floor={self.floor_value!r})",
+            f"tau, tpp = {self.tau_value:g}, {self.tpp:g}",
+            "curve = fit.predict(progress, tau=tau, tpp=tpp, lr_factor=lr)",
+            f"kappa, floor = {self.kappa!r}, {self.floor_value!r}",
+            "mode = noisy_quadratic_parts(lr, tau=tau, kappa=kappa, floor=floor)",
         ]
         return "\n".join(lines)
 
@@ -273,10 +313,21 @@ class WhatIfModel(param.Parameterized):
         if self.constants == PUBLISHED:
             return ["from workbench.forecast import SLIMPAJAMA_LLAMA as fit"]
         return [
+            "import workbench as wb",
             "from workbench.views.what_if_data import family_data",
             f"runs = wb.open({store!r})['runs'].to_dataset()",
             f"fit = family_data(runs, {self.family!r}).fit.fit",
         ]
+
+
+def _as_recorded(named: NamedSchedule, factor: Floats | None) -> NamedSchedule:
+    """Return the schedule with the warm-up its recorded rate shows, where that comes nearer."""
+    if factor is None:
+        return named
+    warm = float(np.argmax(factor > 0.999)) / POINTS
+    share = min(named.decay_share, 1 - warm) if named.decay_share else None
+    other = replace(named, warmup_fraction=warm, decay_fraction=share)
+    return min(named, other, key=lambda s: float(np.abs(s.factors(POINTS) - factor).mean()))
 
 
 def _schedule_code(model: WhatIfModel) -> tuple[str, str]:

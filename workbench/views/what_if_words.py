@@ -5,11 +5,12 @@ from __future__ import annotations
 from workbench.forecast import SLIMPAJAMA_LLAMA
 from workbench.text import percent_two_digits, plural
 from workbench.views.format import escape
-from workbench.views.what_if_data import FamilyData
+from workbench.views.what_if_data import USUAL_TAU, FamilyData
 from workbench.views.what_if_model import FITTED
 
 LEARNING_RATE = (
-    '<div class="row" style="flex-wrap:wrap"><span class="group">Learning rate, share of the peak</span>'
+    '<div class="row" style="flex-wrap:wrap">'
+    '<span class="group">Learning rate, share of the peak</span>'
     '<span class="small">shape “by hand”: drag the points, tap to add one; by keys: arrows '
     "move, Enter adds, Delete takes away</span></div>"
 )
@@ -36,11 +37,12 @@ def constants_html(data: FamilyData, constants: str) -> str:
             parts.append(f"Not fitted here: {escape(data.problem)}")
         return f'<span class="small">{" ".join(parts)}</span>'
     fit = data.fit.fit
-    of = f" of {data.n_done}" if fit.n_runs < data.n_done else ""
+    counted = plural(fit.n_runs, "finished run")
+    if fit.n_runs < data.n_done:
+        counted = f"{fit.n_runs} of {data.n_done} finished runs"
     parts = [
-        f"Fitted to {plural(fit.n_runs, 'finished run') if not of else f'{fit.n_runs}{of} finished runs'}"
-        f" with mean error {percent_two_digits(fit.mae)}; {100 * fit.level:.0f} % band from "
-        f"{len(fit.draws)} bootstrap draws over runs."
+        f"Fitted to {counted} with mean error {percent_two_digits(fit.mae)}; "
+        f"{100 * fit.level:.0f} % band from {len(fit.draws)} bootstrap draws over runs."
     ]
     if data.n_told < data.n_done:
         unknown = data.n_done - data.n_told
@@ -60,10 +62,11 @@ def constants_html(data: FamilyData, constants: str) -> str:
 def mode_html(data: FamilyData) -> str:
     """Say where the two settings of the noisy quadratic come from."""
     if data.mode is None:
-        why = "The runs do not record τ" if data.settings else "There are no runs"
-        return f'<span class="small">{why}: start and floor are usual values, not fitted.</span>'
+        return '<span class="small">Start and floor are usual values, not fitted.</span>'
+    assumed = f" if their τ, which is not recorded, were {USUAL_TAU}" if data.assumed_tau else ""
     return (
         '<span class="small">Set to come nearest to '
-        f"{plural(data.mode.n_curves, 'setting')} of the store: {percent_two_digits(data.mode.error)} "
-        "away on average. One mode has no power law; it shows the mechanism.</span>"
+        f"{plural(data.mode.n_curves, 'setting')} of the store{assumed}: "
+        f"{percent_two_digits(data.mode.error)} away on average. One mode has no power law; it "
+        "shows the mechanism.</span>"
     )

@@ -91,7 +91,8 @@ function rateDistance(a, b) {
 
 // The law of final losses of the runs with these settings; null without any.
 export function endLaw(ends, rules, factor, tau, tpp) {
-  return ends.find((law) => Math.abs(law.tpp / tpp - 1) <= rules.tpp &&
+  return ends.find((law) =>
+    law.tpp[0] * (1 - rules.tpp) <= tpp && tpp <= law.tpp[1] * (1 + rules.tpp) &&
     (law.tau === null || ratioWithin(law.tau, tau, rules.tau)) &&
     rateDistance(law.factor, factor) <= rules.rate) ?? null;
 }

@@ -6,6 +6,7 @@ const counted = (n) => {
   return `${Number((n / unit).toPrecision(3))}${letter}`;
 };
 const twoOf = (value) => Number(value.toPrecision(2));
+const threeOf = (value) => Number(value.toPrecision(3));
 const share = (value) => `${(100 * value).toFixed(0)} %`;
 const level = (value) => `${Math.round(100 * value)} %`;
 const key = (value, name) => `<div><b>${value}</b><span>${name}</span></div>`;
@@ -37,6 +38,8 @@ function caveatOf(found, state) {
   const { fit } = found, far = beyond(found);
   if (found.final && found.final.beyond > 100)
     return `The final loss is read at ${counted(found.final.beyond)} times the largest compute: little more than a guess.`;
+  if (found.final && !found.law.identified && found.final.beyond > 1.5)
+    return "The sizes do not tell L₀: beyond the largest run only the interval counts.";
   const still = fit.still.map((name) => (name === "tau" ? "τ" : "TPP"));
   if (still.length)
     return `The runs do not record ${still.join(" and ")}, so the curve does not follow ${still.length > 1 ? "them" : "it"}` +
@@ -46,17 +49,23 @@ function caveatOf(found, state) {
 
 function tagOf(found, state) {
   if (state.constants === "published") return ["Published constants", false];
-  return beyond(found).length || found.fit.still.length ? ["Beyond the runs", false] : ["Within the runs", true];
+  const [still] = found.fit.still;
+  if (still) return [`${still === "tau" ? "τ" : "TPP"} not recorded`, false];
+  return beyond(found).length ? ["Beyond the runs", false] : ["Within the runs", true];
 }
 
-function shapeSentence({ predicted, fit }) {
-  const half = predicted.curve.length / 2 - 1, value = predicted.curve[half].toFixed(3);
-  if (predicted.lower) {
-    const [low, high] = [predicted.lower[half], predicted.upper[half]].map((v) => v.toFixed(3));
-    return `Half-way ℓ is ${value} (${low} to ${high}, ${level(fit.level)}).`;
-  }
-  return `Half-way ℓ is ${value}; published constants have no joint interval, their mean error is ` +
-    `${twoDigits(fit.error)}.`;
+// Half-way above the end: the value and its interval, as shares of the end.
+function halfWay({ predicted }) {
+  const half = predicted.curve.length / 2 - 1;
+  return [predicted.curve, predicted.lower, predicted.upper].map((row) => row && row[half] - 1);
+}
+
+function shapeSentence(found) {
+  const [value, low, high] = halfWay(found), { fit, final } = found;
+  const ends = low === null ? `published constants have no joint interval; their mean error is ${twoDigits(fit.error)}`
+    : `${threeOf(100 * low)} to ${threeOf(100 * high)} %, ${level(fit.level)}`;
+  if (final) return `Half-way it stands ${twoDigits(value)} above that (${ends}).`;
+  return `No final loss is known for these settings. Half-way: ${ends}.`;
 }
 
 function nearSentence({ near, error }, scene) {
@@ -66,22 +75,21 @@ function nearSentence({ near, error }, scene) {
     `${twoDigits(error)} away on average.`;
 }
 
-export function headline({ final, predicted, size }) {
+export function headline(found) {
+  const { final, size } = found;
   if (final) return `Predicted final loss ${final.estimate.toFixed(3)} nats/token at ${counted(size)} parameters`;
-  const half = predicted.curve.length / 2 - 1;
-  return `Half-way the loss stands ${twoDigits(predicted.curve[half] - 1)} above its end`;
+  return `Half-way the loss stands ${twoDigits(halfWay(found)[0])} above its end`;
 }
 
 export function whatIfVerdict(found, state, scene) {
   if (!found)
-    return `<div class="state" role="alert"><span class="tag no">No schedule</span>` +
+    return `<div class="state"><span class="tag no">No schedule</span>` +
       `<h2>These points make no schedule</h2><p>Type 2 to 24 points as progress:rate in %, each ` +
       `progress once, for instance 0:0 10:100 60:100 100:0.</p></div>`;
   const [tag, ok] = tagOf(found, state), { final, law, tau } = found, [part, much] = dominant(found);
-  const half = found.predicted.curve.length / 2 - 1;
   const first = final
     ? key(final.estimate.toFixed(3), `final loss, ${final.lower.toFixed(3)} to ${final.upper.toFixed(3)} (${level(law.level)})`)
-    : key(found.predicted.curve[half].toFixed(3), "ℓ half-way; no final loss");
+    : key(twoDigits(halfWay(found)[0]), "above the end, half-way");
   return `<div class="verdict"><div><span class="tag ${ok ? "ok" : "no"}">${tag}</span>` +
     `<h2>${headline(found)}</h2><p>${shapeSentence(found)} ${nearSentence(found, scene)} ` +
     `${caveatOf(found, state)}</p></div><div class="numbers">${first}` +
