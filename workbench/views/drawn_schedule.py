@@ -12,7 +12,7 @@ from workbench.recipes import Course, TabulatedSchedule
 
 EXAMPLE = "0:0 10:100 60:100 100:0"
 MOST_POINTS = 24
-_INNER = (0.1, 0.25, 0.5, 0.75, 0.9)
+_INNER = np.arange(1, 18) / 18
 
 
 def read_points(text: str) -> TabulatedSchedule:
@@ -54,7 +54,7 @@ def _pair(text: str) -> tuple[float, float]:
 def write_points(schedule: Course) -> str:
     """Return points through a schedule: where its formula changes, and between on curved parts."""
     known = np.array(schedule.knots)
-    inner = [low + (high - low) * np.array(_INNER) for low, high in pairwise(known)]
+    inner = [low + (high - low) * _INNER for low, high in pairwise(known)]
     x = np.unique(np.concatenate([known, *inner]).round(3))
     return _written(*_needed(x, schedule.at(x)))
 

@@ -87,8 +87,7 @@ class WhatIfModel(param.Parameterized):
         self.data: FamilyData = family_data(runs, self.family)
         self._begin()
         self.param.watch(self._family_changed, list(SETTINGS))
-        self.param.watch(self._shape_changed, ["shape"])
-        self.param.watch(self._points_changed, ["points"])
+        self.param.watch(self._drawing_changed, ["shape", "points"])
 
     # -- settings -----------------------------------------------------------------------------
 
@@ -250,12 +249,16 @@ class WhatIfModel(param.Parameterized):
         with self._silently():
             self.param.update({k: v for k, v in given.items() if k != "constants" or v in allowed})
 
-    def _shape_changed(self, event: Any) -> None:
+    def _drawing_changed(self, *events: Any) -> None:
         """Begin drawing from the schedule that stood there, unless points were given before."""
-        if self._quiet or event.new != BY_HAND or self._drawn:
+        changed = {event.name: event for event in events}
+        if self._quiet:
+            return
+        self._drawn |= "points" in changed
+        if self._drawn or self.shape != BY_HAND:
             return
         with self._silently():
-            self.shape = event.old
+            self.shape = changed["shape"].old
             text = self._points_of_schedule()
             self.shape = BY_HAND
             self.points = text
@@ -279,10 +282,6 @@ class WhatIfModel(param.Parameterized):
             self._offer_constants()
         else:
             self._begin()
-
-    def _points_changed(self, *_: Any) -> None:
-        if not self._quiet:
-            self._drawn = True
 
     # -- the same again -----------------------------------------------------------------------
 
