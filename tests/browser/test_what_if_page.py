@@ -26,6 +26,16 @@ SET = """(given) => new Promise((done) => {
 })"""
 
 
+def until_quiet(page):
+    """Wait until half a second has passed without a message; a page says things of itself."""
+    for _ in range(40):
+        before = len(page.frames)
+        page.page.wait_for_timeout(500)
+        if len(page.frames) == before:
+            return
+    pytest.fail("the page does not come to rest")
+
+
 @pytest.fixture(scope="module")
 def model():
     return WhatIfModel(load_quickstart())
@@ -33,7 +43,7 @@ def model():
 
 def test_the_pages_data_are_the_librarys_numbers_on_a_grid(visit, quickstart_url, model):
     page = visit(quickstart_url, "whatif")
-    page.page.wait_for_timeout(1500)  # what the page says of itself after loading is no move
+    until_quiet(page)
     before = len(page.frames)
     grid = [
         {"tau": tau, "horizon": tpp, "shape": shape, "warmup": 0.03, "decay": 0.4}
@@ -60,28 +70,28 @@ def test_the_pages_data_are_the_librarys_numbers_on_a_grid(visit, quickstart_url
     page.assert_clean()
 
 
-def test_a_move_by_key_costs_no_answer_from_the_server(visit, quickstart_url):
+def test_moves_by_key_stay_within_their_bytes_and_the_address_restores_them(visit, quickstart_url):
     page = visit(quickstart_url, "whatif")
-    page.page.wait_for_timeout(1500)  # what the page says of itself after loading is no answer
+    until_quiet(page)
     slider = page.page.get_by_role("slider", name="Timescale").first
     slider.focus()
     before = len(page.frames)
-    slider.press("ArrowRight")
-    page.page.wait_for_function(
-        "() => document.querySelector('*') && Bokeh.documents.some((d) =>"
-        " d.get_model_by_name('what-if-state')?.data.tau[0] > -0.645)"
-    )
-    moved = page.frames[before:]
-    assert len(moved) < 20
-    assert sum(moved) < 1000
-    page.page.get_by_text("τ, share of the run").first.wait_for()
+    for _ in range(10):
+        slider.press("ArrowRight")
+    page.page.get_by_text("28 %").first.wait_for()
     page.page.wait_for_function("() => location.search.includes('tau')")
+    until_quiet(page)
+    moved = page.frames[before:]  # and once, at rest, the address and the code
+    assert 0 < len(moved) < 10 * 20
+    assert sum(moved) < 10 * 1000
     again = visit(quickstart_url, "whatif" + page.page.evaluate("() => location.search"))
     assert again.verdict() == page.verdict()
     page.assert_clean()
 
 
 def test_a_schedule_is_drawn_by_keys_by_hand_and_by_typing(visit, quickstart_url):
+    from playwright.sync_api import expect
+
     page = visit(quickstart_url, "whatif?shape=by+hand&points=0:0+10:100+100:0", height=1500)
     point = page.page.get_by_role("slider", name="Point 2 of 3")
     point.focus()
@@ -92,7 +102,7 @@ def test_a_schedule_is_drawn_by_keys_by_hand_and_by_typing(visit, quickstart_url
         page.page.keyboard.press("Shift+ArrowUp")
     field = page.page.get_by_label("Points, progress:rate in %")
     page.page.wait_for_function("() => location.search.includes('55%3A100')")
-    assert field.input_value() == "0:0 10:100 55:100 100:0"
+    expect(field).to_have_value("0:0 10:100 55:100 100:0")
     said = page.verdict()
     box = added.locator("circle").nth(1).bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -105,6 +115,7 @@ def test_a_schedule_is_drawn_by_keys_by_hand_and_by_typing(visit, quickstart_url
     assert page.verdict() != said
     page.page.keyboard.press("Delete")
     page.page.get_by_role("slider", name="Point 3 of 3").wait_for()
+    expect(field).to_have_value("0:0 10:100 100:0")
     field.fill("0:0 50:100")
     field.press("Enter")
     page.page.get_by_role("slider", name="Point 2 of 2").wait_for()
@@ -135,9 +146,9 @@ def test_a_store_without_tau_says_so(visit, serve, fresh_store, make_family):
 @pytest.mark.parametrize("width", [390, 1440])
 def test_pictures(visit, quickstart_url, width, theme):
     dark = "dark" if theme == "dark" else "default"
-    page = visit(quickstart_url, f"whatif?theme={dark}&shape=cosine", width=width, height=1500)
+    page = visit(quickstart_url, f"whatif?theme={dark}&shape=cosine", width=width,
+                 height=1180 if width > 1000 else 1500)  # fmt: skip
     page.page.get_by_text("Why: bias and variance").wait_for()
-    page.page.get_by_text("The same again").wait_for()
     assert page.overflow() <= 0
     page.keep(f"what-if-{theme}-{width}")
     page.assert_clean()

@@ -26,7 +26,7 @@ from workbench.views.theme import CARD_CSS, TEXT_CSS, THEME_CONFIG, Mode, css_va
 from workbench.views.what_if_controls import WhatIfControls
 from workbench.views.what_if_feed import run_columns, scene_json, state_columns
 from workbench.views.what_if_figures import build_what_if
-from workbench.views.what_if_model import SETTINGS, WhatIfModel
+from workbench.views.what_if_model import SETTINGS, WhatIfModel, WhatIfSettings
 from workbench.views.what_if_words import LEARNING_RATE, runs_html
 
 _WIDE = {"sizing_mode": "stretch_width"}
@@ -74,6 +74,9 @@ class WhatIf(pn.viewable.Viewer):
         self._dark = str(pn.config.theme) == "dark"
         self._waiting: Any = None
         self.model = WhatIfModel(runs)
+        # What the address of the page says: follows the model when the controls rest.
+        self._address = WhatIfSettings()
+        self._update_address()
         self.controls = WhatIfControls(self.model)
         self._build_canvas()
         self._build_cards()
@@ -184,6 +187,7 @@ class WhatIf(pn.viewable.Viewer):
             self._runs.data = run_columns(self.model.data)
             self._scene.data = {"json": [scene_json(self.model)]}
             self._state.data = state_columns(self.model, dark=self._dark)
+            self._update_address()
             self._show()
 
     def _moved(self, *_: Any) -> None:
@@ -198,8 +202,17 @@ class WhatIf(pn.viewable.Viewer):
 
     def _rested(self) -> None:
         self._waiting = None
+        self._update_address()
         self.controls.refresh()
         self._show_code()
+
+    def _update_address(self) -> None:
+        for name in ("family", "constants"):
+            self._address.param[name].objects = list(self.model.param[name].objects)
+        self._address.param.update(**self.model.settings())
+
+    def _address_changed(self, *events: Any) -> None:
+        self.model.param.update(**{event.name: event.new for event in events})
 
     def _theme_changed(self, event: Any) -> None:
         self._dark = bool(event.new)
@@ -237,7 +250,8 @@ class WhatIf(pn.viewable.Viewer):
         page.param.watch(self._theme_changed, ["dark_theme"])
         self._dark = bool(page.dark_theme)
         if pn.state.location is not None:
-            pn.state.location.sync(self.model, _SYNCED)
+            self._address.param.watch(self._address_changed, list(SETTINGS))
+            pn.state.location.sync(self._address, _SYNCED)
         # The address may have changed the model: the page starts from what it is now.
         self._state.data = state_columns(self.model, dark=self._dark)
         self._show()

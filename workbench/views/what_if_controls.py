@@ -29,6 +29,11 @@ target.data[name] = [control[property]];
 engine.execute(target);
 """
 
+_FOLLOW = """
+const control = source.data && source.data.value !== undefined ? source.data : source;
+target.data.setv({ value: control.value }, { sync: false });
+"""
+
 
 class WhatIfControls:
     """Widgets over a `WhatIfModel`."""
@@ -96,7 +101,9 @@ class WhatIfControls:
         for name, widget, prop in [*linked, ("points", editor, "text")]:
             code = f'const name = "{name}", property = "{prop}";{_LINK}'
             widget.jslink(state, code={prop: code}, args={"engine": engine})
-        self._sliders["tau"].jslink(self._twin, value="value", bidirectional=True)
+        tau = self._sliders["tau"]
+        tau.jslink(self._twin, code={"value": _FOLLOW})
+        self._twin.jslink(tau, value="value")
 
     def twin(self) -> pn.Column:
         """Return the slider of τ that stands on the plot where the drawer is closed."""

@@ -45,14 +45,8 @@ SETTINGS = (
 )  # fmt: skip
 
 
-class WhatIfModel(param.Parameterized):
-    """A run that could be: τ, tokens per parameter, schedule and size.
-
-    Parameters
-    ----------
-    runs : Dataset (run, obs)
-        The store's runs; may hold none.
-    """
+class WhatIfSettings(param.Parameterized):
+    """What can be set on the page: the parameters named in `SETTINGS`."""
 
     tau = param.Number(
         default=float(np.log10(USUAL_TAU)), bounds=TAU_DECADES, doc="Log τ, base 10."
@@ -75,6 +69,16 @@ class WhatIfModel(param.Parameterized):
     family = param.Selector(default="", objects=[""], doc="Which runs of the store.")
     constants = param.Selector(default=PUBLISHED, objects=[PUBLISHED], doc="Of the surrogate.")
     view = param.Selector(default="Normalised", objects=list(VIEWS), doc="What is drawn.")
+
+
+class WhatIfModel(WhatIfSettings):
+    """A run that could be: τ, tokens per parameter, schedule and size.
+
+    Parameters
+    ----------
+    runs : Dataset (run, obs)
+        The store's runs; may hold none.
+    """
 
     def __init__(self, runs: xr.Dataset) -> None:
         super().__init__()
@@ -183,6 +187,10 @@ class WhatIfModel(param.Parameterized):
         size = self.model_size
         flops = training_compute(model_size=size, tokens_total=self.tpp * size)
         return law.band.at(flops / PFLOP)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the values of `SETTINGS`."""
+        return {name: getattr(self, name) for name in SETTINGS}
 
     # -- reactions ----------------------------------------------------------------------------
 
