@@ -89,7 +89,7 @@ function drawCurves(args, { scene, runs, state, found, tokens }) {
     [Float64Array.from({ length: n + 1 }, (_, k) => k / n), scaled(mode.curve), tokens.accent, [6, 4], 2]];
   const [xs, ys, color, dash, width] = [0, 1, 2, 3, 4].map((j) => shown.map((row) => row[j]));
   change(args.curves, { xs, ys, color, dash, width });
-  const banded = scale !== null && predicted.lower;
+  const banded = scale !== null;
   const outline = (low, high) => [...low.subarray(since), ...high.subarray(since).toReversed()];
   change(args.band, banded ? { xs: [outline(x, x)], color: [tokens.ink],
     ys: [outline(scaled(predicted.lower), scaled(predicted.upper))] } : { xs: [], ys: [], color: [] });

@@ -24,7 +24,7 @@ export function quantile(sorted, share) {
   return sorted[low] + (sorted[high] - sorted[low]) * (place - low);
 }
 
-// The curve at progress k/n, k = 1..n, and its interval; null where the fit has no draws.
+// The curve at progress k/n, k = 1..n, and its interval.
 export function surrogate(fit, factor, tau, tpp) {
   const n = factor.length, logRate = factor.map((f) => Math.log(f + EPSILON_LR));
   const falling = Float64Array.from({ length: n }, (_, k) =>
@@ -32,7 +32,6 @@ export function surrogate(fit, factor, tau, tpp) {
   const logTau = Math.log(tau) - fit.centre[0], logTpp = Math.log(tpp) - fit.centre[1];
   const curve = (row) => surrogateCurve(row, falling, logRate, logTau, logTpp);
   const [best, ...draws] = fit.rows.map(curve);
-  if (!draws.length) return { curve: best, lower: null, upper: null };
   const lower = new Float64Array(n), upper = new Float64Array(n), tail = (1 - fit.level) / 2;
   const column = new Float64Array(draws.length);
   for (let k = 0; k < n; k++) {

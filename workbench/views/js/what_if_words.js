@@ -44,7 +44,8 @@ function caveatOf(found, state) {
   if (still.length)
     return `The runs do not record ${still.join(" and ")}, so the curve does not follow ${still.length > 1 ? "them" : "it"}` +
       `${state.constants === "published" ? "" : "; the published constants do"}.`;
-  return far[0] ?? "";
+  const others = `The constants are those of ${fit.n_runs} other runs: other data have others.`;
+  return far[0] ?? (state.constants === "published" ? others : "");
 }
 
 function tagOf(found, state) {
@@ -57,13 +58,12 @@ function tagOf(found, state) {
 // Half-way above the end: the value and its interval, as shares of the end.
 function halfWay({ predicted }) {
   const half = predicted.curve.length / 2 - 1;
-  return [predicted.curve, predicted.lower, predicted.upper].map((row) => row && row[half] - 1);
+  return [predicted.curve, predicted.lower, predicted.upper].map((row) => row[half] - 1);
 }
 
 function shapeSentence(found) {
   const [value, low, high] = halfWay(found), { fit, final } = found;
-  const ends = low === null ? `published constants have no joint interval; their mean error is ${twoDigits(fit.error)}`
-    : `${threeOf(100 * low)} to ${threeOf(100 * high)} %, ${level(fit.level)}`;
+  const ends = `${threeOf(100 * low)} to ${threeOf(100 * high)} %, ${level(fit.level)}`;
   if (final) return `Half-way it stands ${twoDigits(value)} above that (${ends}).`;
   return `No final loss is known for these settings. Half-way: ${ends}.`;
 }
@@ -123,7 +123,7 @@ const swatch = (colour, dashed) => dashed
 
 export function whatIfLegend(found, state, scene, tokens, label) {
   const { title, entries } = scene.legend[state.dark ? "dark" : "light"];
-  const band = found?.predicted.lower ? `, band ${level(found.fit.level)}` : "";
+  const band = found ? `, band ${level(found.fit.level)}` : "";
   const real = entries.length
     ? `<span>Real runs by ${title}</span>` +
       entries.map((e) => `<span>${swatch(e.colour)}${escaped(e.label)}</span>`).join("") : "";
