@@ -158,7 +158,10 @@ class WhatIf(pn.viewable.Viewer):
             self._copy_card.visible = False
             return
         self._copy_card.visible = True
-        self._copy.object = f'<div class="group">The same again</div><pre>{escape(code)}</pre>'
+        self._copy.object = (
+            '<div class="group">The same again</div>'
+            f'<pre tabindex="0" aria-label="Python">{escape(code)}</pre>'
+        )
 
     # -- reactions ----------------------------------------------------------------------------
 
