@@ -14,6 +14,7 @@ from workbench.recipes import NamedSchedule
 from workbench.store import open_store
 from workbench.views import WhatIf
 from workbench.views.source import no_runs
+from workbench.views.what_if_code import python_code
 from workbench.views.what_if_model import BY_HAND, FITTED, PUBLISHED, WhatIfModel
 from workbench.views.what_if_words import constants_html, mode_html
 
@@ -79,7 +80,7 @@ def test_python_on_the_page_gives_the_same_numbers(tmp_path, quickstart, setting
     page = WhatIf(tmp_path / "s")
     page.model.param.update(tau=-0.5, horizon=2.0, **settings)
     scope: dict[str, object] = {}
-    exec(page.model.python(str(tmp_path / "s")), scope)
+    exec(python_code(page.model, str(tmp_path / "s")), scope)
     for name in ("normalized_loss", "lower", "upper"):
         np.testing.assert_array_equal(scope["curve"][name], page.model.predicted()[name])
     np.testing.assert_array_equal(scope["mode"]["bias"], page.model.parts()["bias"])
@@ -88,9 +89,9 @@ def test_python_on_the_page_gives_the_same_numbers(tmp_path, quickstart, setting
 def test_without_runs_the_published_constants_stand_in_and_it_says_so():
     page = WhatIf(no_runs())
     assert page.model.fit is SLIMPAJAMA_LLAMA
-    assert "Published: 60 Llama-like runs" in page.controls._constants_text.object
-    assert "No runs yet" in page._about.object
-    assert "from workbench.forecast import SLIMPAJAMA_LLAMA as fit" in page._copy.object
+    assert "Published: 60 Llama-like runs" in page.controls._constants_text.html
+    assert "No runs yet" in page._about.html
+    assert "from workbench.forecast import SLIMPAJAMA_LLAMA as fit" in page._copy.html
     assert isinstance(page.__panel__(), pn.viewable.Viewable)
     assert "href" not in page.header.object
 

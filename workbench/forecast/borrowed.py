@@ -41,16 +41,10 @@ def borrow_exponents(fit: SurrogateFit, lender: SurrogateFit, *, rng: int = 0) -
 
     Parameters
     ----------
-    fit : SurrogateFit
-        Fitted to the runs at hand.
-    lender : SurrogateFit
-        Where the exponents come from.
+    fit, lender : SurrogateFit
+        Fitted to the runs at hand; where the exponents come from.
     rng : int
         Seed of the draws.
-
-    Returns
-    -------
-    BorrowedFit
     """
     generator = np.random.default_rng(rng)
     draws = fit.draws.copy()

@@ -19,6 +19,8 @@ from workbench.laws.kernels_noisy_quadratic import (
     second_moment,
 )
 
+_STARTS = np.logspace(-1, 4, 101)
+
 
 def noisy_quadratic(
     factor: ArrayLike, *, tau: float, kappa: float | None = None, floor: float = 0.0
@@ -182,10 +184,8 @@ def nearest_mode(
         Learning rate over its peak.
     tau : ndarray of shape (curve,)
         Timescales, fraction of the run.
-    since : float
-        Progress from which on they are compared.
-    most : int
-        Curves compared at most, spread evenly.
+    since, most : float, int
+        Progress from which on they are compared; curves compared at most, spread evenly.
 
     Notes
     -----
@@ -195,11 +195,9 @@ def nearest_mode(
     ell, factor, tau = ell[rows], factor[rows], tau[rows]
     kept = slice(int(np.ceil(since * ell.shape[1])) - 1, None)
     left = np.stack([fading_start(f, t)[1:] for f, t in zip(factor, tau, strict=True)])
-    noise = np.stack(
-        [second_moment(f, t, 0.0, 2 * t)[1:] for f, t in zip(factor, tau, strict=True)]
-    )
-    trial = np.logspace(-1, 4, 101)
-    start, floor = nearest_start(ell[:, kept], left[:, kept], noise[:, kept], tau, trial)
+    pairs = zip(factor, tau, strict=True)
+    noise = np.stack([second_moment(f, t, 0.0, 2 * t)[1:] for f, t in pairs])
+    start, floor = nearest_start(ell[:, kept], left[:, kept], noise[:, kept], tau, _STARTS)
     moment = 2 * tau[:, None] * start * left + noise
     curves = (moment / moment[:, -1:] + floor) / (1 + floor)
     error = float(np.abs(curves - ell)[:, kept].mean())

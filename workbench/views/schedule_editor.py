@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import ClassVar
 
 import param
 from panel.custom import JSComponent
 
 from workbench.views.drawn_schedule import EXAMPLE
+from workbench.views.figures import script
 from workbench.views.theme import FONT
 
 
@@ -29,7 +29,7 @@ class ScheduleEditor(JSComponent):
     rates = param.String(default="")
     editing = param.Boolean(default=False)
 
-    _esm = (resources.files("workbench.views") / "js" / "schedule_editor.js").read_text("utf-8")
+    _esm = script(("schedules.js", "schedule_editor.js"))
     _stylesheets: ClassVar[list[str]] = [
         f"""
         :host{{display:block;width:100%}} svg{{display:block;max-width:100%;overflow:visible}}

@@ -5,7 +5,6 @@ One object: a page (``.servable()``), a notebook cell (the last expression) or a
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,13 @@ from panel.io import hold
 from workbench.errors import WorkbenchError
 from workbench.views import cards
 from workbench.views.controls import html, wrapping_row
+from workbench.views.live_html import LiveHtml, code_html
 from workbench.views.pages import navigation_html
 from workbench.views.schedule_editor import ScheduleEditor
 from workbench.views.shell import shell
 from workbench.views.source import RunStore, in_event_loop, opened
-from workbench.views.theme import CARD_CSS, TEXT_CSS, THEME_CONFIG, Mode, css_variables
+from workbench.views.theme import CARD_CSS, THEME_CONFIG, Mode, css_variables
+from workbench.views.what_if_code import python_code
 from workbench.views.what_if_controls import WhatIfControls
 from workbench.views.what_if_feed import run_columns, scene_json, state_columns
 from workbench.views.what_if_figures import build_what_if
@@ -98,10 +99,8 @@ class WhatIf(pn.viewable.Viewer):
 
     def _build_cards(self) -> None:
         canvas = self.canvas
-        sheets = [TEXT_CSS, cards.STATE_CSS]
         self.header = pn.pane.HTML("", stylesheets=[cards.HEADER_CSS], margin=0, **_WIDE)
-        self._about = pn.pane.HTML("", stylesheets=sheets, margin=0, **_WIDE)
-        self._copy = pn.pane.HTML("", stylesheets=sheets, margin=0, **_WIDE)
+        self._about, self._copy = LiveHtml(margin=0, **_WIDE), LiveHtml(margin=0, **_WIDE)
         self._about_card, self._copy_card = _card(self._about), _card(self._copy)
         top = wrapping_row(
             self.controls.view,
@@ -146,22 +145,19 @@ class WhatIf(pn.viewable.Viewer):
         data = self.model.data
         self._about_card.visible = not data.settings
         if not self.model.runs.sizes["run"]:
-            self._about.object = cards.empty_html(self._title)
+            self._about.html = cards.empty_html(self._title)
         elif not data.settings:
-            self._about.object = runs_html(data.problem)
+            self._about.html = runs_html(data.problem)
         self._show_code()
 
     def _show_code(self) -> None:
         try:
-            code = self.model.python(self._place)
+            code = python_code(self.model, self._place)
         except WorkbenchError:  # the verdict card says that the points make no schedule
             self._copy_card.visible = False
             return
         self._copy_card.visible = True
-        self._copy.object = (
-            '<div class="group">The same again</div>'
-            f'<pre tabindex="0" aria-label="Python">{escape(code)}</pre>'
-        )
+        self._copy.html = code_html("The same again", code)
 
     # -- reactions ----------------------------------------------------------------------------
 
@@ -176,7 +172,7 @@ class WhatIf(pn.viewable.Viewer):
             runs = self._store.runs()
         except WorkbenchError as error:
             self._about_card.visible = True
-            self._about.object = cards.error_html("The store cannot be read", str(error))
+            self._about.html = cards.error_html("The store cannot be read", str(error))
             self._revision = None  # the card goes when it can be read again, changed or not
             return
         again = self._revision is None

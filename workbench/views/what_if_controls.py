@@ -9,6 +9,7 @@ import panel_material_ui as pmui
 from bokeh.models import ColumnDataSource, CustomJS, CustomJSTickFormatter
 
 from workbench.views.controls import html
+from workbench.views.live_html import LiveHtml
 from workbench.views.schedule_editor import ScheduleEditor
 from workbench.views.theme import GROUP_CSS, PILL_SX
 from workbench.views.what_if_feed import STATE
@@ -69,7 +70,8 @@ class WhatIfControls:
             model.param.view, description="", label="", options=list(model.param.view.objects),
             size="small", margin=0, sx={**PILL_SX, "& .MuiButtonBase-root": {"p": "3px 12px"}},
         )  # fmt: skip
-        self._constants_text, self._mode_text = html(margin=(2, 10)), html(margin=(2, 10))
+        self._constants_text = LiveHtml(margin=(2, 10), **_WIDE)
+        self._mode_text = LiveHtml(margin=(2, 10), **_WIDE)
 
     def _slider(self, name: str, label: str, step: float, code: str) -> pmui.FloatSlider:
         return pmui.FloatSlider.from_param(
@@ -84,8 +86,8 @@ class WhatIfControls:
         self._family.visible = len(model.param.family.objects) > 1
         self._constants.options = list(model.param.constants.objects)
         self._constants.visible = len(model.param.constants.objects) > 1
-        self._constants_text.object = constants_html(model.data, model.constants)
-        self._mode_text.object = mode_html(model.data)
+        self._constants_text.html = constants_html(model.data, model.constants)
+        self._mode_text.html = mode_html(model.data)
         drawn = model.shape == BY_HAND
         self._points.visible = drawn
         self._sliders["warmup"].visible = not drawn

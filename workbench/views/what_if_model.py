@@ -291,41 +291,6 @@ class WhatIfModel(WhatIfSettings):
         else:
             self._begin()
 
-    # -- the same again -----------------------------------------------------------------------
-
-    def python(self, store: str) -> str:
-        """Return Python that gives the same numbers.
-
-        Parameters
-        ----------
-        store : str
-            Where the runs are, as `workbench.open` takes it.
-        """
-        schedule, name = _schedule_code(self)
-        lines = [
-            "import numpy as np",
-            f"from workbench.recipes import {name}",
-            "from workbench.laws.noisy_quadratic import noisy_quadratic_parts",
-            *self._fit_code(store),
-            f"lr = {schedule}.factors({POINTS})",
-            f"progress = np.arange(1, {POINTS + 1}) / {POINTS}",
-            f"tau, tpp = {self.tau_value:g}, {self.tpp:g}",
-            "curve = fit.predict(progress, tau=tau, tpp=tpp, lr_factor=lr)",
-            f"kappa, floor = {self.kappa!r}, {self.floor_value!r}",
-            "mode = noisy_quadratic_parts(lr, tau=tau, kappa=kappa, floor=floor)",
-        ]
-        return "\n".join(lines)
-
-    def _fit_code(self, store: str) -> list[str]:
-        if self.constants == PUBLISHED:
-            return ["from workbench.forecast import SLIMPAJAMA_LLAMA as fit"]
-        return [
-            "import workbench as wb",
-            "from workbench.views.what_if_data import family_data",
-            f"runs = wb.open({store!r})['runs'].to_dataset()",
-            f"fit = family_data(runs, {self.family!r}).fit.fit",
-        ]
-
 
 def _as_recorded(named: NamedSchedule, factor: Floats | None) -> NamedSchedule:
     """Return the schedule with the warm-up its recorded rate shows, where that comes nearer."""
@@ -335,20 +300,6 @@ def _as_recorded(named: NamedSchedule, factor: Floats | None) -> NamedSchedule:
     share = min(named.decay_share, 1 - warm) if named.decay_share else None
     other = replace(named, warmup_fraction=warm, decay_fraction=share)
     return min(named, other, key=lambda s: float(np.abs(s.factors(POINTS) - factor).mean()))
-
-
-def _schedule_code(model: WhatIfModel) -> tuple[str, str]:
-    """Return the code of a model's schedule and the name it needs."""
-    found = model.schedule()
-    if not isinstance(found, NamedSchedule):
-        points = model.schedule()
-        x, rate = (np.round(getattr(points, n), 6).tolist() for n in ("progress", "learning_rate"))
-        return f"TabulatedSchedule({x}, {rate})", "TabulatedSchedule"
-    given = f"{found.name!r}, warmup_fraction={found.warmup_fraction:g}"
-    if found.decay_share:
-        given += f", decay_fraction={found.decay_share!r}"
-        given += f", final_lr_fraction={found.final_lr_fraction:g}"
-    return f"NamedSchedule({given})", "NamedSchedule"
 
 
 def _rounded(decades: float) -> float:

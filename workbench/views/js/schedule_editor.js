@@ -1,22 +1,17 @@
 // The learning rate over the run, with points to drag. Every point is a slider of its own: arrow
 // keys move it (with Shift further), Enter adds one after it, Delete takes it away. A tap on the
-// empty plot adds one there.
+// empty plot adds one there. Loaded as one module after schedules.js.
 
 const NS = "http://www.w3.org/2000/svg", HEIGHT = 176, ROOM = { left: 46, right: 14, top: 10, bottom: 24 };
-const LEAST_GAP = 0.5, MOST_POINTS = 24, REACH = 22;
+const LEAST_GAP = 0.5, REACH = 22;
 
 const tenth = (value) => Math.round(10 * value) / 10;
 const between = (value, low, high) => Math.min(Math.max(value, low), high);
 
+// Points as they are drawn: the largest rate is the peak.
 function parse(text) {
-  const points = text.replaceAll(",", " ").split(/\s+/).filter(Boolean)
-    .map((pair) => pair.split(":").map(Number));
-  const peak = Math.max(...points.map((p) => p[1]));
-  const valid = points.length > 1 && peak > 0 && points.every((p) => p.length === 2 &&
-    p.every(Number.isFinite) && p[0] >= 0 && p[0] <= 100 && p[1] >= 0);
-  if (!valid) return null;
-  points.sort((a, b) => a[0] - b[0]);
-  return points.map(([x, y]) => [x, peak > 100 ? (100 * y) / peak : y]);
+  const points = readPoints(text), peak = points && Math.max(...points.map((p) => p[1]));
+  return points && points.map(([x, y]) => [x, (100 * y) / peak]);
 }
 
 function element(name, attributes, parent) {
@@ -88,7 +83,10 @@ export function render({ model }) {
       });
       handle.addEventListener("pointermove", (event) => dragged === i && move(i, ...at(event)));
       for (const end of ["pointerup", "pointercancel"])
-        handle.addEventListener(end, () => { dragged = null; });
+        handle.addEventListener(end, () => {
+          dragged = null;
+          settle();
+        });
       handle.addEventListener("keydown", (event) => press(event, i));
       return handle;
     });
@@ -137,8 +135,18 @@ export function render({ model }) {
       const other = points[i + 1] ?? points[i - 1];
       add((x + other[0]) / 2, (y + other[1]) / 2);
     } else return;
+    settle();
     event.preventDefault();
     event.stopPropagation();
+  }
+
+  // The largest rate is the peak: once a point rests, the others are shares of it again.
+  function settle() {
+    const peak = Math.max(...points.map((p) => p[1]));
+    if (peak === 100) return;
+    points = points.map(([x, y]) => [x, (100 * y) / peak]);
+    place();
+    write();
   }
 
   function take() {

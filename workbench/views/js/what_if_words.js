@@ -6,7 +6,9 @@ const counted = (n) => {
   return `${Number((n / unit).toPrecision(3))}${letter}`;
 };
 const twoOf = (value) => Number(value.toPrecision(2));
-const threeOf = (value) => Number(value.toPrecision(3));
+// With its zeros: a number beside the ends of its interval has as many digits as they.
+const digits = (value, n) => Math.abs(value) >= 10 ** n ? value.toFixed(0) : value.toPrecision(n);
+const height = (value) => [`${digits(100 * Math.abs(value), 2)} %`, value < 0 ? "below" : "above"];
 const share = (value) => `${(100 * value).toFixed(0)} %`;
 const level = (value) => `${Math.round(100 * value)} %`;
 const key = (value, name) => `<div><b>${value}</b><span>${name}</span></div>`;
@@ -63,8 +65,8 @@ function halfWay({ predicted }) {
 
 function shapeSentence(found) {
   const [value, low, high] = halfWay(found), { fit, final } = found;
-  const ends = `${threeOf(100 * low)} to ${threeOf(100 * high)} %, ${level(fit.level)}`;
-  if (final) return `Half-way it stands ${twoDigits(value)} above that (${ends}).`;
+  const ends = `${digits(100 * low, 3)} to ${digits(100 * high, 3)} %, ${level(fit.level)}`;
+  if (final) return `Half-way it stands ${height(value).join(" ")} that (${ends}).`;
   return `No final loss is known for these settings. Half-way: ${ends}.`;
 }
 
@@ -78,7 +80,7 @@ function nearSentence({ near, error }, scene) {
 export function headline(found) {
   const { final, size } = found;
   if (final) return `Predicted final loss ${final.estimate.toFixed(3)} nats/token at ${counted(size)} parameters`;
-  return `Half-way the loss stands ${twoDigits(halfWay(found)[0])} above its end`;
+  return `Half-way the loss stands ${height(halfWay(found)[0]).join(" ")} its end`;
 }
 
 export function whatIfVerdict(found, state, scene) {
@@ -87,9 +89,10 @@ export function whatIfVerdict(found, state, scene) {
       `<h2>These points make no schedule</h2><p>Type 2 to 24 points as progress:rate in %, each ` +
       `progress once, for instance 0:0 10:100 60:100 100:0.</p></div>`;
   const [tag, ok] = tagOf(found, state), { final, law, tau } = found, [part, much] = dominant(found);
+  const [half, side] = height(halfWay(found)[0]);
   const first = final
     ? key(final.estimate.toFixed(3), `final loss, ${final.lower.toFixed(3)} to ${final.upper.toFixed(3)} (${level(law.level)})`)
-    : key(twoDigits(halfWay(found)[0]), "above the end, half-way");
+    : key(half, `${side} the end, half-way`);
   return `<div class="verdict"><div><span class="tag ${ok ? "ok" : "no"}">${tag}</span>` +
     `<h2>${headline(found)}</h2><p>${shapeSentence(found)} ${nearSentence(found, scene)} ` +
     `${caveatOf(found, state)}</p></div><div class="numbers">${first}` +
@@ -113,7 +116,7 @@ export function mechanismHtml(found) {
   const side = tau < best / 1.05 ? "a larger τ would average more noise away"
     : tau > best * 1.05 ? "a smaller τ would forget the start sooner" : "τ is about there";
   return `<div class="group">Why: bias and variance of one mode</div><p class="muted">${where}; at the ` +
-    `end it is ${share(variance)}. With this schedule and start the mode ends lowest at τ ${twoOf(best)}: ` +
+    `end the variance is ${share(variance)} of the whole. With this schedule and start the mode ends lowest at τ ${twoOf(best)}: ` +
     `${side}. The start is ${twoOf(kappa)} times the level the noise alone would keep up at the peak rate.</p>`;
 }
 
@@ -141,6 +144,7 @@ export function whatIfNote(found, state, scene) {
   if (runs > done && done) parts.push(`${plural(runs - done, "run")} of the family unfinished or not read`);
   if (state.view === "Loss" && found && !found.final)
     parts.push("no predicted loss: no group of three sizes has this τ, TPP and learning rate");
+  if (state.view !== "Loss") parts.push("N moves the final loss, not this curve");
   if (found?.law)
     parts.push(`final loss: power law in 6ND through ${found.law.n_sizes} sizes of ${escaped(found.law.label)}`);
   parts.push("first 10 % may leave the frame, below 30 %", "surrogate fitted from 20 % on");
