@@ -74,16 +74,26 @@ def test_a_drawing_begins_from_the_schedule_that_stood_there(model):
         model.predicted()
 
 
-@pytest.mark.parametrize("settings", [{}, {"shape": BY_HAND, "points": "0:0 30:80 100:10"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"size": 5.5},
+        {"size": 5.5, "constants": PUBLISHED},
+        {"tau": -0.5, "horizon": 2.0, "shape": BY_HAND, "points": "0:0 30:80 100:10"},
+    ],
+)
 def test_python_on_the_page_gives_the_same_numbers(tmp_path, quickstart, settings):
     open_store(tmp_path / "s", create=True).add_runs(quickstart, family="quickstart")
     page = WhatIf(tmp_path / "s")
-    page.model.param.update(tau=-0.5, horizon=2.0, **settings)
+    page.model.param.update(**settings)
     scope: dict[str, object] = {}
     exec(python_code(page.model, str(tmp_path / "s")), scope)
     for name in ("normalized_loss", "lower", "upper"):
         np.testing.assert_array_equal(scope["curve"][name], page.model.predicted()[name])
     np.testing.assert_array_equal(scope["mode"]["bias"], page.model.parts()["bias"])
+    final = page.model.final_loss()
+    assert (final is None) == ("shape" in settings)
+    assert final is None or scope["loss"] == final.loss
 
 
 def test_without_runs_the_published_constants_stand_in_and_it_says_so():

@@ -25,11 +25,12 @@ def python_code(model: WhatIfModel, store: str) -> str:
         If drawn points describe no schedule.
     """
     schedule, name = _schedule(model)
+    final = model.final_loss() is not None
     lines = [
         "import numpy as np",
         f"from workbench.recipes import {name}",
         "from workbench.laws.noisy_quadratic import noisy_quadratic_parts",
-        *_fit(model, store),
+        *_fit(model, store, final=final),
         f"lr = {schedule}.factors({POINTS})",
         f"progress = np.arange(1, {POINTS + 1}) / {POINTS}",
         f"tau, tpp = {model.tau_value:g}, {model.tpp:g}",
@@ -37,18 +38,26 @@ def python_code(model: WhatIfModel, store: str) -> str:
         f"kappa, floor = {model.kappa!r}, {model.floor_value!r}",
         "mode = noisy_quadratic_parts(lr, tau=tau, kappa=kappa, floor=floor)",
     ]
+    if final:
+        lines += [
+            "law = next(e for e in data.ends if e.holds_at(tau=tau, tpp=tpp, lr_factor=lr))",
+            f"size = {model.model_size!r}",
+            "loss = law.band.at(6 * size * (tpp * size) / 1e15).loss  # compute 6ND in PFLOP",
+        ]
     return "\n".join(lines)
 
 
-def _fit(model: WhatIfModel, store: str) -> list[str]:
-    if model.constants != FITTED:
-        return ["from workbench.forecast import SLIMPAJAMA_LLAMA as fit"]
-    return [
-        "import workbench as wb",
-        "from workbench.views.what_if_data import family_data",
-        f"runs = wb.open({store!r})['runs'].to_dataset()",
-        f"fit = family_data(runs, {model.family!r}).fit.fit",
-    ]
+def _fit(model: WhatIfModel, store: str, *, final: bool) -> list[str]:
+    fitted = model.constants == FITTED
+    lines = []
+    if fitted or final:
+        lines += [
+            "import workbench as wb",
+            "from workbench.views.what_if_data import family_data",
+            f"data = family_data(wb.open({store!r})['runs'].to_dataset(), {model.family!r})",
+        ]
+    published = "from workbench.forecast import SLIMPAJAMA_LLAMA as fit"
+    return [*lines, "fit = data.fit.fit" if fitted else published]
 
 
 def _schedule(model: WhatIfModel) -> tuple[str, str]:

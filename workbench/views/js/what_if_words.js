@@ -14,6 +14,8 @@ const level = (value) => `${Math.round(100 * value)} %`;
 const key = (value, name) => `<div><b>${value}</b><span>${name}</span></div>`;
 const span = ([low, high], write) => low === high ? write(low) : `${write(low)} to ${write(high)}`;
 
+const FAR = 1.5; // times the largest compute
+
 const within = (range, value) => range && value >= range[0] / 1.1 && value <= range[1] * 1.1;
 
 const finalVariance = ({ mode }) => mode.variance.at(-1);
@@ -40,7 +42,7 @@ function caveatOf(found, state) {
   const { fit } = found, far = beyond(found);
   if (found.final && found.final.beyond > 100)
     return `The final loss is read at ${counted(found.final.beyond)} times the largest compute: little more than a guess.`;
-  if (found.final && !found.law.identified && found.final.beyond > 1.5)
+  if (found.final && !found.law.identified && found.final.beyond > FAR)
     return "The sizes do not tell L₀: beyond the largest run only the interval counts.";
   const still = fit.still.map((name) => (name === "tau" ? "τ" : "TPP"));
   if (still.length)
@@ -54,7 +56,8 @@ function tagOf(found, state) {
   if (state.constants === "published") return ["Published constants", false];
   const [still] = found.fit.still;
   if (still) return [`${still === "tau" ? "τ" : "TPP"} not recorded`, false];
-  return beyond(found).length ? ["Beyond the runs", false] : ["Within the runs", true];
+  const far = beyond(found).length || (found.final && found.final.beyond > FAR);
+  return far ? ["Beyond the runs", false] : ["Within the runs", true];
 }
 
 // Half-way above the end: the value and its interval, as shares of the end.
@@ -130,9 +133,11 @@ export function whatIfLegend(found, state, scene, tokens, label) {
   const real = entries.length
     ? `<span>Real runs by ${title}</span>` +
       entries.map((e) => `<span>${swatch(e.colour)}${escaped(e.label)}</span>`).join("") : "";
+  const predicted = state.view !== "Loss" || found?.final
+    ? `<span>${swatch(tokens.ink)}surrogate, predicted${band}</span>` +
+      `<span>${swatch(tokens.accent, true)}noisy quadratic</span>` : "";
   return `<div class="line">${label ? `<span class="axis">${escaped(label)}</span>` : ""}` +
-    `<span>${swatch(tokens.ink)}surrogate, predicted${band}</span>` +
-    `<span>${swatch(tokens.accent, true)}noisy quadratic</span>${real}</div>`;
+    `${predicted}${real}</div>`;
 }
 
 export function whatIfNote(found, state, scene) {
