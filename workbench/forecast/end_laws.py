@@ -35,7 +35,7 @@ class EndLaw:
     tau : float
         Geometric mean of the group's; NaN where not recorded.
     tpp_range : (float, float)
-        Smallest and largest tokens per parameter; NaN where not recorded.
+        Smallest and largest tokens per parameter.
     lr_factor : ndarray of shape (POINTS,)
         Mean learning rate as a share of its peak.
     band : PowerLawBand
@@ -79,7 +79,7 @@ def end_laws(runs: xr.Dataset, *, loss: LossName | None = None) -> tuple[EndLaw,
     -------
     tuple of EndLaw
         Groups share their controls, as `control_labels`, and their learning rate; those that no law
-        fits are left out.
+        fits, or that do not record compute and tokens per parameter, are left out.
 
     Raises
     ------
@@ -120,7 +120,8 @@ def _band(group: xr.DataArray) -> PowerLawBand | None:
     size, compute = group["model_size"].to_numpy(), group["compute_total"].to_numpy()
     final = final_loss(group).to_numpy()
     levels = np.unique(size[np.isfinite(size)])
-    if len(levels) < _SIZES or not np.isfinite(compute).all():
+    known = np.isfinite(compute).all() and np.isfinite(group["tpp"].to_numpy()).all()
+    if len(levels) < _SIZES or not known:
         return None
     rows = [size == value for value in levels]
     try:

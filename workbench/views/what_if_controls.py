@@ -17,6 +17,7 @@ from workbench.views.what_if_model import BY_HAND, UNDECAYED, WhatIfModel
 from workbench.views.what_if_words import constants_html, mode_html
 
 _WIDE = {"sizing_mode": "stretch_width"}
+_FOCUS = {"& .Mui-focusVisible": {"outline": "2px solid var(--wb-accent)"}}
 _COUNT = """
 const n = +(10 ** tick).toPrecision(3), unit = n >= 1e12 ? [1e12, "T"] : n >= 1e9 ? [1e9, "B"]
   : n >= 1e6 ? [1e6, "M"] : n >= 1e3 ? [1e3, "k"] : [1, ""];
@@ -55,7 +56,7 @@ class WhatIfControls:
         self._twin = pmui.FloatSlider(
             value=model.tau, start=model.param.tau.bounds[0], end=model.param.tau.bounds[1],
             step=0.01, label="Timescale τ, share of the run", size="small", track=False,
-            format=CustomJSTickFormatter(code=_NUMBER), **_WIDE,
+            format=CustomJSTickFormatter(code=_NUMBER), sx=_FOCUS, **_WIDE,
         )  # fmt: skip
         field = {"size": "small", "description": "", **_WIDE}
         self._shape = pmui.Select.from_param(model.param.shape, label="Shape", **field)
@@ -76,7 +77,7 @@ class WhatIfControls:
     def _slider(self, name: str, label: str, step: float, code: str) -> pmui.FloatSlider:
         return pmui.FloatSlider.from_param(
             self.model.param[name], label=label, step=step, size="small", track=False,
-            description="", format=CustomJSTickFormatter(code=code), **_WIDE,
+            description="", format=CustomJSTickFormatter(code=code), sx=_FOCUS, **_WIDE,
         )  # fmt: skip
 
     def refresh(self) -> None:
