@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ ALLOWED["apps"] = ALLOWED["reports"] = BELOW_VIEWS | {"views"}
 ALLOWED["cli"] = BELOW_VIEWS | {"views", "apps", "reports"}
 ONLY_IN = {
     "torch": {"training"},
+    "datasets": {"training"},
+    "tokenizers": {"training"},
     "panel": {"views", "apps", "reports"},
     "holoviews": {"views", "apps", "reports"},
     "bokeh": {"views", "apps", "reports"},
@@ -131,3 +134,20 @@ def test_every_public_name_loads():
         assert getattr(workbench, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = workbench.nothing
+
+
+@pytest.mark.parametrize("room", ["laws", "collapse", "forecast"])
+def test_every_fit_of_a_room_is_a_public_name(room):
+    fits = {n for n in import_module(f"workbench.{room}").__all__ if n.startswith("fit_")}
+    assert fits
+    assert fits <= set(workbench.__all__)
+
+
+def test_a_law_loads_no_more_than_the_science():
+    code = (
+        "import workbench, sys; workbench.fit_chinchilla, workbench.plan_run; "
+        f"print([m for m in {HEAVY} if m in sys.modules], "
+        "any(m.startswith(('workbench.store', 'workbench.views')) for m in sys.modules))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[] False"

@@ -27,7 +27,7 @@ def test_wheel_carries_data_scripts_presets_and_notebooks(wheel):
     package = ROOT / "workbench"
     wanted = {
         f"workbench/{path.relative_to(package).as_posix()}"
-        for suffix in ("py", "js", "toml", "css", "html")
+        for suffix in ("py", "js", "toml", "css", "html", "txt")
         for path in package.rglob(f"*.{suffix}")
     }
     assert wanted <= names

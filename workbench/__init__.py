@@ -13,14 +13,36 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 if TYPE_CHECKING:
-    from workbench.collapse import CollapseReport, collapse_report, normalize
+    from workbench.collapse import (
+        CollapseReport,
+        collapse_quality,
+        collapse_report,
+        fit_offset,
+        normalize,
+    )
     from workbench.curves import on_progress, smooth, to_cube
     from workbench.errors import ArgumentError, CollapseWarning, DataError, WorkbenchError
     from workbench.forecast import FinalForecast, fit_surrogate, predict_final
     from workbench.io import read
-    from workbench.laws import fit_power_law
+    from workbench.laws import (
+        at_horizon,
+        choose_schedule_law,
+        design_schedule,
+        fit_annealing,
+        fit_chinchilla,
+        fit_frontier,
+        fit_isoflop,
+        fit_multi_power,
+        fit_noise,
+        fit_optimum,
+        fit_overtraining,
+        fit_power_law,
+        fit_power_sum,
+    )
+    from workbench.recipes import plan_ladder, plan_run
     from workbench.schema import concat_runs, conform, make_runs, select_runs
     from workbench.store import Recorder, open_store
+    from workbench.training import FunctionTask, load_spec, parse_spec, train_family
     from workbench.tree import open
     from workbench.views import Explorer, notebook
 
@@ -33,24 +55,44 @@ _HOME = {
     "DataError": "errors",
     "Explorer": "views",
     "FinalForecast": "forecast",
+    "FunctionTask": "training",
     "Recorder": "store",
     "WorkbenchError": "errors",
+    "at_horizon": "laws",
+    "choose_schedule_law": "laws",
+    "collapse_quality": "collapse",
     "collapse_report": "collapse",
     "concat_runs": "schema",
     "conform": "schema",
+    "design_schedule": "laws",
+    "fit_annealing": "laws",
+    "fit_chinchilla": "laws",
+    "fit_frontier": "laws",
+    "fit_isoflop": "laws",
+    "fit_multi_power": "laws",
+    "fit_noise": "laws",
+    "fit_offset": "collapse",
+    "fit_optimum": "laws",
+    "fit_overtraining": "laws",
     "fit_power_law": "laws",
+    "fit_power_sum": "laws",
     "fit_surrogate": "forecast",
+    "load_spec": "training",
     "make_runs": "schema",
     "normalize": "collapse",
     "notebook": "views",
     "on_progress": "curves",
     "open": "tree",
     "open_store": "store",
+    "plan_ladder": "recipes",
+    "plan_run": "recipes",
+    "parse_spec": "training",
     "predict_final": "forecast",
     "read": "io",
     "select_runs": "schema",
     "smooth": "curves",
     "to_cube": "curves",
+    "train_family": "training",
 }
 
 __all__ = [
@@ -60,25 +102,45 @@ __all__ = [
     "DataError",
     "Explorer",
     "FinalForecast",
+    "FunctionTask",
     "Recorder",
     "WorkbenchError",
     "__version__",
+    "at_horizon",
+    "choose_schedule_law",
+    "collapse_quality",
     "collapse_report",
     "concat_runs",
     "conform",
+    "design_schedule",
+    "fit_annealing",
+    "fit_chinchilla",
+    "fit_frontier",
+    "fit_isoflop",
+    "fit_multi_power",
+    "fit_noise",
+    "fit_offset",
+    "fit_optimum",
+    "fit_overtraining",
     "fit_power_law",
+    "fit_power_sum",
     "fit_surrogate",
+    "load_spec",
     "make_runs",
     "normalize",
     "notebook",
     "on_progress",
     "open",
     "open_store",
+    "parse_spec",
+    "plan_ladder",
+    "plan_run",
     "predict_final",
     "read",
     "select_runs",
     "smooth",
     "to_cube",
+    "train_family",
 ]
 
 

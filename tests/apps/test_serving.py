@@ -44,6 +44,20 @@ def test_a_store_anywhere_is_served_with_its_health(new_address, make_family, mo
     opened.close()
 
 
+def test_a_run_that_falls_silent_is_called_lost_while_the_page_is_open(store, monkeypatch):
+    opened = open_store(store)
+    writer = opened.start_run("gone", family="made")
+    writer.append(step=[1, 2, 3], eval_loss=[4.0, 3.5, 3.2])
+    explorer = Explorer(opened)
+    assert "12 done, 1 running" in explorer.header.object
+    revision = opened.revision()
+    monkeypatch.setattr("workbench.store.snapshot.LEASE_SECONDS", -1.0)
+    explorer.poll()
+    assert "12 done<em>, 1 lost: not heard of any more" in explorer.header.object
+    assert opened.revision() == revision
+    opened.close()
+
+
 def fetch(url):
     with urllib.request.urlopen(url, timeout=30) as answer:
         return answer.status, answer.read().decode()

@@ -55,11 +55,12 @@ PLACE = """(point) => {
 
 
 # A scrolled part hides what leaves it, so every element is asked, through all shadow roots;
-# a canvas clips its own glyphs.
+# a canvas clips its own glyphs, and a wide table is scrolled on its own.
 OVERFLOW = """() => {
   const widest = (root) => [...root.querySelectorAll("*")].reduce((most, node) => {
     const { right, width, height } = node.getBoundingClientRect();
-    if (node.matches(".bk-GlyphRenderer")) return most;
+    if (node.matches(".bk-GlyphRenderer") || node.closest(".tabulator-table,.tabulator-header"))
+      return most;
     const own = width && height && node.checkVisibility() ? right - window.innerWidth : 0;
     return Math.max(most, own, node.shadowRoot ? widest(node.shadowRoot) : 0);
   }, 0);

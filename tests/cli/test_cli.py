@@ -67,6 +67,22 @@ def test_import_then_runs(call, family_file, new_address):
     assert "lost" not in out
 
 
+def test_long_constant_runs_collapse_at_their_horizon(call, shared_curves_path, tmp_path):
+    path = str(tmp_path / "s")
+    code, _, err = call("import", str(shared_curves_path("qiu_mlp_const")), "--store", path)
+    assert code == 0, err
+    code, out, err = call("collapse", "--store", path, "--json", "--points", "200")
+    assert code == 0, err
+    data = json.loads(out)
+    assert data["deviation"][99] == pytest.approx(4.553e-3, rel=5e-3)
+    assert len(data["horizon"]["compute_pflop"]) == 8
+    assert "Runs cut at their recorded horizons" in data["verdict"]
+    code, _, err = call("collapse", "--store", path, "--horizon", "end")
+    assert code == 1
+    assert one_paragraph(err)
+    assert "--horizon optimal" in err
+
+
 def test_importing_twice_adds_nothing(call, store, family_file):
     call("import", family_file, "--store", store, "--family", "made")
     _, out, _ = call("runs", "--store", store, "--json")

@@ -58,7 +58,7 @@ def test_options_reach_the_plan(call):
     data = json.loads(out)
     assert code == 0
     assert data["peak_lr"] == pytest.approx(0.02)
-    assert data["batch_size"] == 240 * 8192
+    assert data["batch_size"] == 244 * 8192
     assert data["flops_count"] == "table9"
     assert data["schedule"] == "wsd"
     assert data["warmup_fraction"] == pytest.approx(0.05, abs=1e-3)

@@ -57,6 +57,25 @@ def test_by_default_every_other_run_of_the_family_is_a_reference(call):
     assert "N4e+06-s0" not in names
 
 
+def test_without_a_finished_run_the_own_power_law_answers_and_says_so(
+    capsys, monkeypatch, tmp_path, make_family
+):
+    monkeypatch.chdir(tmp_path)
+    make_family(sizes=(1e6,), seeds=(0,)).to_netcdf("one.nc", engine="netcdf4")
+    assert run(["import", "one.nc", "--store", "s"]) == 0
+    capsys.readouterr()
+    assert run(["predict", "--store", "s", "--run", "N1e+06-s0", "--at", "0.3", "--json"]) == 0
+    data = json.loads(capsys.readouterr()[0])
+    assert (data["method"], data["reference"]) == ("own", [])
+    assert "No finished run is used" in data["notes"][0]
+    assert data["final_loss"]["lower"] <= data["actual"] <= data["final_loss"]["upper"]
+
+
+def test_own_method_uses_no_other_run(call):
+    _, out, _ = call("--run", "N4e+06-s0", "--at", "0.3", "--method", "own", "--json")
+    assert json.loads(out)["reference"] == []
+
+
 @pytest.mark.parametrize(
     ("tokens", "code", "says"),
     [

@@ -17,6 +17,8 @@ SCORE = {
     "final_error",
     "n_records",
     "fitted",
+    "final_loss",
+    "coverage",
 }
 
 
@@ -53,21 +55,49 @@ def test_json_has_the_keys_scripts_read(call):
     assert set(data["scores"][0]) == SCORE
     assert data["fit_runs"] == ["constant", "cosine"]
     assert data["scores"][1]["mae"] < 0.02
+    end = data["scores"][1]["final_loss"]
+    assert end["lower"] < end["estimate"] < end["upper"]
+    assert end["level"] == 0.95
+    curve = data["predictions"][1]
+    assert set(curve) == {"run_id", "step", "loss", "lower", "upper"}
+    assert curve["upper"][-1] == end["upper"]
+    assert "Student t" in data["prediction_interval"]
+    assert set(data["profile"]) == {"kappa", "C", "beta", "gamma"}
 
 
 def test_other_laws_profile_and_design(call):
     code, out, _ = call(*FIT, "--law", "annealing", "--json")
     assert code == 0
     assert set(json.loads(out)["params"]) == {"L0", "A", "alpha", "C", "lambda"}
-    code, out, _ = call(*FIT, "--profile", "--design", "2000", "--json")
+    assert "profile" not in json.loads(out)
+    code, out, _ = call(*FIT, "--no-profile", "--design", "2000", "--json")
     data = json.loads(out)
     assert code == 0
-    assert set(data["profile"]) == {"kappa", "C", "beta", "gamma"}
+    assert "profile" not in data
     assert data["design"]["final_loss"] <= min(data["design"]["usual"].values())
     code, out, _ = call("--fit", "schedule!=wsd", "--predict", "schedule=wsd", "--law", "auto")
     assert code == 0
     assert "runs left out" in out
     assert "wsd: mae" in out
+    code, out, _ = call(*FIT)
+    assert code == 0
+    assert "profile of the objective over gamma: 0.4 → " in out
+    assert "of records inside" in out
+
+
+def test_a_design_is_held_to_what_is_asked(call):
+    asked = ("--no-profile", "--design", "1500", "--peak-lr", "2e-4", "--end-lr", "5e-5")
+    code, out, _ = call(*FIT, *asked, "--warmup-steps", "100", "--json")
+    found = json.loads(out)["design"]
+    assert code == 0
+    assert found["learning_rate"][-1] == pytest.approx(5e-5)
+    assert max(found["learning_rate"]) == pytest.approx(2e-4)
+    assert found["constraints"]["warmup_steps"] == 100
+    assert found["gain"]["lower"] < found["gain"]["estimate"] < found["gain"]["upper"]
+    assert found["lower"] < found["final_loss"] < found["upper"]
+    code, out, _ = call(*FIT, *asked[:-2], "--form", "cosine")
+    assert code == 0
+    assert "form cosine" in out
 
 
 def test_the_shape_of_other_runs(call):

@@ -291,19 +291,3 @@ def test_published_deviation_and_noise_tables(shared_curves, name):
     assert half.lower < half.estimate < half.upper
     assert (half.upper < 1) == (name == "qiu_c5m")
     assert report.quality.S.lower > report.quality.one_curve[1]
-
-
-def test_published_deviation_under_a_constant_rate(shared_curves):
-    """One long run a size, read up to the compute-optimal horizon; no seeds, L0 = 0."""
-    runs = shared_curves("qiu_mlp_const")
-    horizon = 1e15 * runs["horizon_compute_pflop"] / (6 * runs["model_size"])
-    report = collapse_report(
-        runs.assign_coords(tokens_total=("run", horizon.to_numpy())),
-        loss="eval_loss",
-        offset="zero",
-        points=TABLE_POINTS,
-    )
-    at = {"progress": [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9], "method": "nearest"}
-    published = [37.10, 17.44, 10.53, 5.921, 4.553, 3.862, 3.124]
-    np.testing.assert_allclose(1e3 * report.deviation.sel(**at), published, rtol=0.005)
-    assert report.noise_floor is None

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import workbench  # noqa: F401 - registers ds.collapse
@@ -190,6 +190,23 @@ def test_cube_and_runs_give_one_answer(make_family):
     assert one["verdict"] == two["verdict"]
     with pytest.raises(ArgumentError, match="holds eval_loss, not train_loss"):
         cube.collapse.report(loss="train_loss")
+
+
+@pytest.mark.parametrize("offset", ["fit", "zero"])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(12)), unit=st.floats(0.2, 5))
+def test_order_of_runs_and_unit_of_loss_do_not_change_the_verdict(make_family, offset, order, unit):
+    """The fitted offset takes the unit along."""
+    runs = make_family(noise=5e-3, odd=(4e6, 1))
+    moved = take_runs(runs, np.array(order))
+    moved = moved.assign(eval_loss=unit * moved["eval_loss"])
+    one, two = (collapse_report(ds, offset=offset) for ds in (runs, moved))
+    np.testing.assert_allclose(two.deviation, one.deviation, rtol=1e-3, atol=1e-12)
+    np.testing.assert_allclose(two.noise_floor, one.noise_floor, rtol=1e-3)
+    assert two.beyond == one.beyond
+    assert two.verdict.tag == one.verdict.tag
+    assert two.offset.value == pytest.approx(unit * one.offset.value, rel=1e-4)
+    assert two.worst_run["run_id"] == one.worst_run["run_id"]
 
 
 def test_accessor_is_sugar(make_family):

@@ -28,6 +28,29 @@ def test_exact_curves_give_back_the_scale(aligner, scale):
     assert found == pytest.approx(scale, rel=1e-9)
 
 
+@given(st.integers(0, 1000), st.floats(-0.2, 0.2))
+def test_each_aligner_minimises_what_it_says(seed, off):
+    """No neighbouring scale is better."""
+    y = 2 * REFERENCE * (1 + 0.02 * np.random.default_rng(seed).standard_normal(200))
+    misfits = {
+        "squared": lambda s: ((y - s * REFERENCE) ** 2).sum(),
+        "normalized": lambda s: ((y / s - REFERENCE) ** 2).sum(),
+        "absolute": lambda s: np.abs(y - s * REFERENCE).sum(),
+    }
+    for aligner, misfit in misfits.items():
+        scale = align_scale(y, REFERENCE, aligner=aligner)
+        assert misfit(scale) <= misfit(scale * (1 + off)) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("aligner", ALIGNERS)
+@given(st.permutations(range(200)), st.floats(1e-2, 1e2))
+def test_order_of_points_and_unit_of_loss_do_not_matter(aligner, order, unit):
+    y = 2 * REFERENCE * (1 + 0.02 * np.random.default_rng(0).standard_normal(200))
+    order = list(order)
+    found = align_scale(unit * y[order], REFERENCE[order], aligner=aligner)
+    assert found == pytest.approx(unit * align_scale(y, REFERENCE, aligner=aligner), rel=1e-9)
+
+
 @pytest.mark.parametrize("aligner", ALIGNERS)
 def test_one_percent_noise_costs_a_thousandth_at_most(aligner):
     rng = np.random.default_rng(0)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workbench.recipes import (
+    LAWS,
     RECIPES,
     CompressionTradeoff,
     NamedSchedule,
@@ -17,6 +20,7 @@ from workbench.recipes import (
     solve_controls,
     timescale,
     tokens_for_tpp,
+    tokens_to_same_loss,
 )
 from workbench.recipes.published import (
     CELERITY,
@@ -26,6 +30,7 @@ from workbench.recipes.published import (
     CELERITY_ERROR_OF_TOKENS,
     CELERITY_SEQUENCES,
     CELERITY_TPP,
+    ERROR_OF_SIZE,
     LOSS_OF_COMPUTE,
     ORIGINAL,
     power_lines_shape,
@@ -207,8 +212,31 @@ def test_celerity_decay_rates(tpp, tau):
     for (_, steps, _), rate in zip(HORIZONS.values(), expected, strict=True):
         found = solve_controls(tau=tau, total_steps=float(steps[column]))
         assert 1 / found.value("tau_steps") == pytest.approx(rate, rel=5e-3)
-    at_rate = solve_controls(tau=0.175, total_steps=3745.0, peak_lr=0.15)
-    assert at_rate.value("weight_decay") == pytest.approx(1.02e-2, rel=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("tau", "steps", "weight_decay"), [(0.175, 3745.0, 1.02e-2), (0.051, 165158.0, 7.9e-4)]
+)
+def test_celerity_decay_at_its_peak_rate(tau, steps, weight_decay):
+    found = solve_controls(tau=tau, total_steps=steps, peak_lr=0.15)
+    assert found.value("weight_decay") == pytest.approx(weight_decay, rel=5e-3)
+
+
+def test_celerity_tau_falls_with_the_root_of_tokens_per_parameter():
+    """Its three printed τ have pairwise exponents near −0.50, not the −0.527 of Power Lines."""
+    log_tpp, log_tau = np.log(CELERITY_TPP), np.log([0.175, 0.087, 0.051])
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    slopes = [(log_tau[j] - log_tau[i]) / (log_tpp[j] - log_tpp[i]) for i, j in pairs]
+    np.testing.assert_allclose(slopes, [-0.504, -0.501, -0.498], atol=5e-4)
+    law = LAWS["tau-celerity"]
+    assert dict(law.exponents)["tpp"] == pytest.approx(np.mean(slopes), abs=5e-3)
+    np.testing.assert_allclose(law(tpp=CELERITY_TPP), np.exp(log_tau), rtol=6e-3)
+
+
+def test_celerity_batch_grows_with_the_root_of_the_tokens():
+    tokens = np.array([horizon[0][2] for horizon in HORIZONS.values()])
+    sequences = np.array(list(CELERITY_SEQUENCES.values()))
+    assert np.polyfit(np.log(tokens), np.log(sequences), 1)[0] == pytest.approx(0.505, abs=5e-4)
 
 
 # -- FLOP (table 9) -------------------------------------------------------------------------------
@@ -274,6 +302,18 @@ def test_accuracy_laws_hold_for_the_three_largest_models_only():
     assert all((off[size] > 1.5).all() for size in ("300M", "500M"))
 
 
+def test_accuracy_laws_of_other_families():
+    """Drawn over 135M to 9B parameters: a digit lost in a scale or exponent would show."""
+    sizes = np.geomspace(135e6, 9e9, 7)
+    accuracy = {name: law.accuracy(sizes) for name, law in ERROR_OF_SIZE.items()}
+    for values in accuracy.values():
+        assert (np.diff(values) > 0).all()
+        assert 35 < values[0] < 60 < values[-1] < 78
+    assert (accuracy["smollm2"] > accuracy["smollm"]).all()
+    growth = {name: law.exponent for name, law in ERROR_OF_SIZE.items()}
+    assert max(growth, key=growth.get) == "gemma3"
+
+
 def test_loss_laws_at_1e21():
     assert float(LOSS_OF_COMPUTE["completep"](1e21)) == pytest.approx(2.66, abs=0.01)
     assert float(LOSS_OF_COMPUTE["mup"](1e21)) == pytest.approx(2.76, abs=0.01)
@@ -332,6 +372,27 @@ def test_power_lines_batch_laws_at_12_billion_tokens():
     assert preset.critical_batch(tokens_total=12.1e9) / 2048 == pytest.approx(2144, rel=2e-3)
 
 
+@given(st.floats(1e4, 1e9), st.floats(1e4, 1e9), st.floats(1e6, 1e12))
+def test_tokens_and_steps_to_one_loss_lie_on_the_hyperbola(batch, critical, fewest_tokens):
+    tokens = fewest_tokens * float(tokens_to_same_loss(batch, critical=critical))
+    fewest_steps = fewest_tokens / critical
+    product = (tokens / batch / fewest_steps - 1) * (tokens / fewest_tokens - 1)
+    assert product == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize("sequences", [126, 252, 504])
+@pytest.mark.parametrize("tpp", [20.0, 80.0, 200.0])
+def test_power_lines_weight_decay(sequences, tpp):
+    """λ = B·TPP^0.527/(1.084·η·D): linear in the batch."""
+    size = ORIGINAL["610M"].model_size()
+    batch = sequences * 2048.0
+    made = plan_run(
+        size, tpp=tpp, recipe="power-lines", overrides=Overrides(batch_size=batch, width=2048)
+    )
+    expected = batch * tpp**0.527 / (1.084 * made.peak_lr * tpp * size)
+    assert made.weight_decay == pytest.approx(expected, rel=1e-3)  # whole steps
+
+
 def test_a_batch_above_the_critical_one_is_told():
     size = power_lines_shape(2048, 10).model_size()
     given = Overrides(batch_size=4032 * 2048.0, width=2048)
@@ -353,6 +414,15 @@ def test_completep_keeps_the_decay_rate_over_width_in_every_decayed_group(alpha)
     for name, rule in seen[0].items():
         rates = [groups[name].decay_rate for groups in seen]
         assert np.allclose(rates, rule.decay_rate, rtol=1e-12)
+
+
+@given(st.integers(1, 64), st.integers(1, 64), st.floats(1e-3, 10))
+def test_completep_keeps_every_tau_over_width_and_depth(width, depth, tau):
+    """Complete feature learning (α = 1): no group's ηλ knows the shape."""
+    scaling = Scaling("completep", width=64 * width, base_width=256, depth=depth, base_depth=2)
+    for name, found in scaling.group_timescales(tau).items():
+        decays = not name.endswith("norm")
+        assert found == (pytest.approx(tau, rel=1e-12) if decays else np.inf)
 
 
 def test_mup_moves_the_embedding_timescale_with_the_width():

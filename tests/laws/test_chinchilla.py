@@ -129,6 +129,15 @@ def test_a_ladder_at_one_tpp_says_that_the_terms_cannot_be_told_apart():
     assert any("rise together" in text for text in fit.warnings)
 
 
+def test_a_floor_far_below_the_data_is_said_not_to_be_identified():
+    n, d = design()
+    wobble = np.exp(2e-2 * np.random.default_rng(8).standard_normal(n.size))
+    small = law(n, d) - law(1e30, 1e30) + 0.003
+    assert any("E is not identified" in t for t in fit_chinchilla(n, d, small * wobble).warnings)
+    calm = fit_chinchilla(n, d, law(n, d) * wobble**0.1)
+    assert not any("not identified" in text for text in calm.warnings)
+
+
 @pytest.mark.parametrize(
     ("n", "d", "loss", "message"),
     [

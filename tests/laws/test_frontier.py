@@ -7,7 +7,7 @@ from workbench.errors import ArgumentError, DataError
 from workbench.laws import fit_frontier
 from workbench.laws import kernels_frontier as kernels
 from workbench.laws.horizon import horizons, losses_at
-from workbench.schema import conform, make_runs
+from workbench.schema import conform, make_runs, take_runs
 
 SIZES = np.geomspace(1e6, 3e7, 8)
 
@@ -53,6 +53,16 @@ def test_both_methods_find_the_exponent_of_a_sum_of_power_laws(mu, nu):
     assert fit.crossing_exponent.estimate == pytest.approx(1 + nu / mu, abs=0.01)
     assert fit.exponent.estimate == pytest.approx(1 + nu / mu, abs=0.1)
     assert fit.tokens(6e6) == pytest.approx(1.2e8, rel=0.2)
+
+
+def test_order_of_runs_and_unit_of_loss_do_not_matter():
+    runs = long_runs(noise=2e-3, wander=1e-3)
+    moved = take_runs(runs, np.arange(8)[::-1])
+    moved = moved.assign(eval_loss=moved["eval_loss"] / np.log(2))
+    one, two = fit_frontier(runs), fit_frontier(moved)
+    assert two.exponent.estimate == pytest.approx(one.exponent.estimate, rel=1e-9)
+    assert two.scale.estimate == pytest.approx(one.scale.estimate, rel=1e-9)
+    assert two.crossing_exponent.estimate == pytest.approx(one.crossing_exponent.estimate, rel=1e-6)
 
 
 def test_tokens_are_the_horizons_compute_over_six_sizes():

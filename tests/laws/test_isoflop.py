@@ -49,6 +49,14 @@ def test_noise_does_not_change_the_stated_bias_much():
     assert two == pytest.approx(one, abs=0.05)
 
 
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    held = 0
+    for rng in range(60):
+        found = fit_isoflop(*slices(alpha=0.34, beta=0.34, noise=2e-3, rng=rng)).exponent
+        held += found.lower <= 0.5 <= found.upper
+    assert held >= 54
+
+
 def test_bad_requests_are_refused():
     n, d, loss = slices(alpha=0.34, beta=0.34)
     with pytest.raises(ArgumentError, match="tolerance"):

@@ -37,6 +37,44 @@ def test_exact_grids_give_back_their_laws():
     tau = fit.cells["batch_size"] / (fit.cells["peak_lr"] * 0.1 * fit.cells["tokens_total"])
     np.testing.assert_allclose(fit.cells["tau"], tau, rtol=1e-9)
     assert fit.cells["excess"].max() < 1e-6
+    assert not any("not one number" in text for text in fit.warnings)
+
+
+def test_a_bent_law_is_said_to_be_bent():
+    n, d, lr, batch, loss = grids()
+    grown = np.where(n == n.max(), 4.0, 1.0)  # else D/N has two values, which cannot bend
+    straight = fit_optimum(n, d * grown, lr * grown**0.3, batch, loss)
+    assert not any("not one number" in text for text in straight.warnings)
+    bend = np.exp(-0.1 * np.log(d * grown / n / 40) ** 2)
+    fit = fit_optimum(n, d * grown, lr * grown**0.3 * bend, batch, loss)
+    assert any("changes by -0.2 (" in text for text in fit.warnings)
+
+
+def test_published_procedure_by_hand():
+    """Ordinary least squares through the runs within 0.25 % of the least loss of their grid."""
+    n, d, lr, batch, loss = grids(noise=5e-4)
+    fit = fit_optimum(n, d, lr, batch, loss)
+    least = np.array([loss[(n == a) & (d == b)].min() for a, b in zip(n, d, strict=True)])
+    near = loss / least - 1 < 0.0025
+    one = np.ones(near.sum())
+    x = np.stack([one, np.log(n[near]), np.log(d[near])], axis=1)
+    by_hand = np.linalg.lstsq(x, np.log(lr[near]), rcond=None)[0]
+    batches = np.linalg.lstsq(x[:, [0, 2]], np.log(batch[near]), rcond=None)[0]
+    found = [fit.near_best[name] for name in ("lr_N", "lr_D", "batch_D")]
+    np.testing.assert_allclose(
+        [each.estimate for each in found], [*by_hand[1:], batches[1]], rtol=1e-6
+    )
+    assert all(each.lower < each.estimate < each.upper for each in found)
+    assert "published procedure on these runs lr_D" in str(fit)
+
+
+def test_order_of_runs_and_unit_of_loss_do_not_matter():
+    given = grids(noise=1e-3)
+    order = np.random.default_rng(0).permutation(len(given[0]))
+    n, d, lr, batch, loss = (column[order] for column in given)
+    one, two = fit_optimum(*given), fit_optimum(n, d, lr, batch, loss / np.log(2))
+    for name, found in one.params.items():
+        assert two.params[name].estimate == pytest.approx(found.estimate, rel=1e-6), name
 
 
 def test_tau_needs_the_weight_decay():
@@ -90,16 +128,19 @@ def test_bad_requests_are_refused():
 
 
 def test_public_grids_beside_the_published_laws(shared_table):
+    """The published procedure does not give the published 0.307 on these grids either.
+
+    The exponent of D falls as D/N grows: without the grids beyond 100 tokens a parameter both the
+    published 0.307 and this fit's interval agree.
+    """
     table = shared_table("steplaw_dense_final")
-    batch = table["batch_sequences"] * 2048
-    fit = fit_optimum(
-        table["n_params"],
-        table["tokens"],
-        table["peak_lr"],
-        batch,
-        table["smooth_loss"],
-        weight_decay=0.1,
-    )
+
+    def fitted(rows):
+        batch = rows["batch_sequences"] * 2048
+        columns = (rows["n_params"], rows["tokens"], rows["peak_lr"], batch, rows["smooth_loss"])
+        return fit_optimum(*columns, weight_decay=0.1)
+
+    fit = fitted(table)
     assert fit.n_points == 17
     for name in ("lr_N", "batch_D", "tau_scale", "tau_TPP"):
         found, published = fit.params[name], fit.published[name]
@@ -107,3 +148,10 @@ def test_public_grids_beside_the_published_laws(shared_table):
     assert fit.lr_D.estimate == pytest.approx(0.21, abs=0.03)
     assert fit.cells["excess"].mean() < fit.cells["excess_published"].mean() < 5e-4
     assert any("depends on N" in text for text in fit.warnings)
+    assert any("not one number" in text for text in fit.warnings)
+    near = fit.near_best["lr_D"]
+    assert near.estimate == pytest.approx(0.197, abs=2e-3)
+    assert near.lower < fit.lr_D.estimate < near.upper < fit.published["lr_D"]
+    usual = fitted(table[table["tokens"] < 100 * table["n_params"]])
+    assert usual.lr_D.lower < usual.published["lr_D"] < usual.lr_D.upper
+    assert usual.lr_D.estimate == pytest.approx(0.28, abs=0.02)

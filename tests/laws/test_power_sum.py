@@ -40,6 +40,15 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     assert (hits >= 0.87 * 60).all(), hits
 
 
+def test_a_floor_far_below_the_curves_is_said_not_to_be_identified():
+    runs = long_runs(noise=2e-2, wander=1e-2, sizes=SIZES[:4], rng=2)
+    lower = runs.assign(eval_loss=runs["eval_loss"] - 0.0199)
+    fit = fit_power_sum(lower)
+    assert "L0 is not identified" in fit.warnings[0]
+    assert fit.L0.upper <= float(lower["eval_loss"].min())
+    assert fit_power_sum(long_runs(noise=1e-3)).warnings == ()
+
+
 def test_bad_requests_are_refused():
     with pytest.raises(DataError, match="3 or more sizes"):
         fit_power_sum(long_runs(sizes=SIZES[:2]))

@@ -53,8 +53,76 @@ def test_designed_schedule_keeps_its_limits_and_beats_the_usual_ones():
     assert len(best.lr) == 4000
     assert float(fit.predict(best.lr)[0]) == best.final_loss
     longer = design_schedule(fit, total_steps=20_000, peak_lr=2 * PEAK)
-    assert len(longer.warnings) == 2
+    assert len(longer.warnings) == 3
     assert "extrapolates" in str(longer)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fit_multi_power(family(noise=5e-4))
+
+
+def test_the_gain_over_the_best_usual_schedule_has_an_interval(fitted):
+    best = design_schedule(fitted, total_steps=4000, warmup_steps=200)
+    gain = min(best.usual.values()) - best.final_loss
+    assert best.usual[best.gain_over] == min(best.usual.values())
+    assert best.gain.estimate == pytest.approx(gain, abs=1e-12)
+    assert best.gain.lower < gain < best.gain.upper
+    assert best.lower < best.final_loss < best.upper
+    assert "predicted gain over" in str(best)
+    assert "no larger than the error of the law" in best.warnings[-1]
+
+
+@pytest.mark.parametrize("may_rise", [False, True])
+def test_designed_schedule_ends_at_the_rate_asked_for(fitted, may_rise):
+    bounds = {"total_steps": 4000, "warmup_steps": 200, "peak_lr": 2e-4, "final_lr": 2e-5}
+    best = design_schedule(fitted, **bounds, end_lr=4e-5, may_rise=may_rise)
+    free = design_schedule(fitted, **bounds, may_rise=may_rise)
+    assert best.lr[-1] == pytest.approx(4e-5, rel=1e-9)
+    np.testing.assert_allclose(best.lr[:200], 2e-4 * np.arange(200) / 200)
+    assert best.lr[200:].min() >= (2e-5 if may_rise else 4e-5) * (1 - 1e-9)
+    assert best.lr.max() <= 2e-4 * (1 + 1e-9)
+    assert may_rise or (np.diff(best.lr[200:]) <= 1e-12).all()
+    assert best.constraints["end_lr"] == 4e-5
+    assert free.final_loss <= best.final_loss + 1e-6
+
+
+def test_fewer_constraints_are_no_worse(fitted):
+    bounds = {"total_steps": 4000, "warmup_steps": 200, "final_lr": 3e-5}
+    held = design_schedule(fitted, **bounds).final_loss
+    rising = design_schedule(fitted, **bounds, may_rise=True).final_loss
+    assert rising <= held + 5e-4  # both are found on blocks and judged per step
+    for form in ("linear", "cosine", "1-sqrt", "exponential"):
+        shaped = design_schedule(fitted, **bounds, form=form)
+        assert held <= shaped.final_loss + 1e-9, form
+        assert (np.diff(shaped.lr[200:]) <= 1e-12).all()
+        share = 1 - np.count_nonzero(shaped.lr == shaped.lr.max()) / 4000
+        assert 0.05 < share < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"form": "square-wave"}, "form must be one of"),
+        ({"end_lr": 1.0}, "end_lr must lie between"),
+        ({"form": "cosine", "may_rise": True}, "Leave one out"),
+        ({"form": "exponential"}, "final"),
+        ({"total_steps": 100}, "steps after the warm-up"),
+    ],
+)
+def test_constraints_that_do_not_go_together(fitted, options, match):
+    with pytest.raises(ArgumentError, match=match):
+        design_schedule(fitted, **({"total_steps": 4000} | options))
+
+
+def test_slope_of_a_path_that_rises():
+    lr = np.array([1.0, 0.4, 0.9, 0.2, 0.3])
+
+    def value(x):
+        return final_loss(x * PEAK, 100.0, 0.3, PEAK, PARAMS)[0]
+
+    slope = final_loss(lr * PEAK, 100.0, 0.3, PEAK, PARAMS)[1] * PEAK
+    np.testing.assert_allclose(slope, approx_fprime(lr, value, 1e-7), rtol=1e-3, atol=1e-6)
 
 
 def test_design_needs_a_law_with_a_shape_and_room():

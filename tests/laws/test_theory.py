@@ -97,6 +97,25 @@ def test_overtraining_has_its_golden_values(v, values):
     np.testing.assert_allclose(curve, values, atol=1e-4)
 
 
+@given(st.floats(0.1, 1.0), st.floats(0.01, 100), st.floats(1e6, 1e12), st.floats(1e-2, 1e3))
+def test_overtraining_is_the_reducible_loss_of_any_size(a, ratio, size, tpp):
+    """Eq. 6-9 of Bergsma et al.: with B = A·r^a the size cancels and only v = TPP/r is left."""
+    tokens = tpp * size
+    loss = size**-a + ratio**a * (X * tokens) ** -a
+    found = theory.overtraining_curve(X, overtraining=tpp / ratio, exponent=a)
+    np.testing.assert_allclose(found, loss / loss[-1], rtol=1e-9)
+
+
+@given(st.floats(0.05, 1.0), st.floats(1e-2, 1e3), st.floats(1.01, 100))
+def test_more_tokens_per_parameter_lower_the_whole_curve(a, v, more):
+    one, two = (
+        theory.overtraining_curve(X, overtraining=value, exponent=a) for value in (v, v * more)
+    )
+    assert one[-1] == two[-1] == 1
+    assert (two[:-1] < one[:-1]).all()
+    assert (np.diff(one) < 0).all()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -61,6 +61,14 @@ def test_what_is_given_is_kept_and_the_rest_follows():
         plan_run(1e9, tpp=20, overrides=Overrides(base_lr=0.1, peak_lr=0.1))
 
 
+@pytest.mark.parametrize("sequences", [1, 3, 63, 252, 378])
+def test_a_given_batch_is_kept_to_the_sequence(sequences):
+    made = plan_run(
+        6e8, tpp=20, recipe="power-lines", overrides=Overrides(batch_size=sequences * 2048.0)
+    )
+    assert made.batch_size == sequences * 2048
+
+
 def test_width_gives_every_group_its_settings():
     made = plan_run(
         606e6, tpp=20, recipe="power-lines", overrides=Overrides(width=2048, weight_decay=None)

@@ -129,7 +129,7 @@ def test_companions_say_why_there_is_no_fit(make_family):
         collapse_report(runs, offset="zero"), lambda at: collapse_report(runs, offset=at)
     )
     assert both.fitted is None
-    assert "3 or more compute values" in both.why_not
+    assert "3 or more sizes" in both.why_not
     assert len(both.titled()) == 1
 
 

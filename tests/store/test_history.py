@@ -139,7 +139,7 @@ def test_a_registry_of_version_1_is_brought_up_to_date(local_store, few_runs):
     local_store.close()
     old = sqlite3.connect(local_store.root / "registry.sqlite")
     old.executescript(
-        "drop table facts; drop table generations;"
+        "drop table facts; drop table generations; drop table stops;"
         "delete from meta where key like 'revision/%'; alter table runs drop column folded;"
         "update meta set value = 1 where key = 'schema_version';"
     )

@@ -345,6 +345,7 @@ def test_a_running_run_not_heard_of_shows_as_lost_and_nothing_is_changed(store, 
     for name in names:
         age(sql, store, name, LEASE_SECONDS - 10)
     assert store.table()["lost"].tolist() == [False] * 4
+    assert store.lost() == frozenset()
     age(sql, store, "old", 20)
     age(sql, store, "ended", 1e6)
     before = store.revision()
@@ -356,10 +357,12 @@ def test_a_running_run_not_heard_of_shows_as_lost_and_nothing_is_changed(store, 
         "planned": False,
     }
     assert table.loc["old", "status"] == "running"
+    assert store.lost() == {"old"}
     assert store.revision() == before
     assert store.check() == ()
     writers["old"].heartbeat()  # it was only slow
     assert not store.table()["lost"].any()
+    assert store.lost() == frozenset()
 
 
 def test_a_lost_run_can_be_taken_over(store, sql):

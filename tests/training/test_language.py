@@ -7,12 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.training.language import MarkovLanguage, _alias_tables
+from workbench.training.language import MarkovLanguage, _alias_tables, text_generator
 
 
 @pytest.fixture(scope="module")
 def language():
     return MarkovLanguage(vocab=16)
+
+
+def text(language, sequences, context, purpose="held-out", seed=0, block=0):
+    return language.sample(sequences, context, text_generator(purpose, seed, block))
 
 
 def test_entropy_equals_brute_force_over_long_texts():
@@ -34,14 +38,14 @@ def test_stationary_pairs_do_not_move(language):
 
 
 def test_sampled_surprise_averages_to_the_entropy(language):
-    batch = language.held_out(20_000, 12)
+    batch = text(language, 20_000, 12)
     error = batch.nll.std() / np.sqrt(batch.nll.size)
     # Neighbouring tokens are correlated, so allow twice the error of independent ones.
     assert abs(batch.nll.mean() - language.entropy) < 2 * 3 * error
 
 
 def test_sampled_triples_follow_the_transition_table(language):
-    batch = language.held_out(200_000, 3)
+    batch = text(language, 200_000, 3)
     counts = np.zeros((16, 16, 16))
     np.add.at(counts, tuple(batch.tokens[:, :3].T), 1)
     expected = language.stationary[..., None] * language.transition * len(batch.tokens)
@@ -51,7 +55,7 @@ def test_sampled_triples_follow_the_transition_table(language):
 
 
 def test_surprise_belongs_to_the_tokens(language):
-    batch = language.held_out(5, 8)
+    batch = text(language, 5, 8)
     tokens = batch.tokens
     for position in range(2, 9):
         p = language.transition[
@@ -60,16 +64,21 @@ def test_surprise_belongs_to_the_tokens(language):
         np.testing.assert_allclose(batch.nll[:, position - 2], -np.log(p))
 
 
-def test_data_are_a_function_of_seed_and_step_alone(language):
-    def first(seed, count=70):
-        stream = language.batches(4, 8, seed=seed)
-        return np.stack([next(stream).tokens for _ in range(count)])
-
-    np.testing.assert_array_equal(first(0), first(0))
-    # Seeds that differ only in high bits must differ too, and blocks must not repeat.
-    assert not np.array_equal(first(0), first(2**32))
-    assert not np.array_equal(first(0)[0], first(0)[64])
-    assert not np.array_equal(first(0)[0], language.held_out(4, 8).tokens)
+def test_streams_seeds_and_blocks_share_nothing(language):
+    drawn = [
+        text(language, 4, 8, *words).tokens.tobytes()
+        # Seeds that differ only in high bits must differ too, and not be another block.
+        for words in (
+            ("train", 0, 0),
+            ("train", 0, 1),
+            ("train", 2**32, 0),
+            ("train", 2**40, 0),
+            ("train", 0, 256),
+            ("held-out", 0, 0),
+        )
+    ]
+    assert len(set(drawn)) == len(drawn)
+    assert text(language, 4, 8).tokens.tobytes() == drawn[-1]
 
 
 @given(weights=st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=12))

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.training.kills import alive, workers_of
 from workbench.errors import ArgumentError, DataError
 from workbench.schema import iter_runs
 from workbench.store import open_store
 from workbench.training import load_spec, parse_spec, plan_family, train_family
-from workbench.training.worker import Assignment
+from workbench.training.report import Assignment
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = {
@@ -23,21 +24,10 @@ LONG = {
     "batch": {"rule": "fixed", "sequences": 8},
     "group": [{"width": [16, 24], "tau": 0.2, "tpp": 2000}],
 }
-# Some seconds with two processes: long enough to be killed in the middle, short enough to resume.
-SHORT = LONG | {"group": [{"width": 16, "tau": 0.2, "tpp": 30, "seed": [0, 1]}]}
 
 
 def train(store, spec=None, **options):
-    return train_family(spec or load_spec("smoke"), store, progress=False, **options)
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    """Train the smoke family with two processes; return store, result and events."""
-    path = tmp_path_factory.mktemp("smoke") / "runs"
-    events = []
-    result = train(path, processes=2, on_event=events.append)
-    return path, result, events
+    return train_family(spec or load_spec("smoke"), store, progress=False, device="cpu", **options)
 
 
 def test_every_run_is_done_with_every_step_in_the_store(smoke):
@@ -142,9 +132,9 @@ def test_a_listener_that_raises_leaves_no_process_behind(tmp_path):
     with pytest.raises(RuntimeError, match="listener"):
         train(tmp_path / "runs", parse_spec(LONG), processes=1, on_event=listen)
     until = time.monotonic() + 30
-    while trainers_of(os.getpid()) and time.monotonic() < until:
+    while workers_of(os.getpid()) and time.monotonic() < until:
         time.sleep(0.1)
-    assert not [child for child in trainers_of(os.getpid()) if alive(child)]
+    assert not [child for child in workers_of(os.getpid()) if alive(child)]
 
 
 def test_processes_below_one(tmp_path):
@@ -184,11 +174,12 @@ def test_stop_from_another_thread_marks_unfinished_runs_stopped(tmp_path):
 SCRIPT = """
 import signal
 import sys
-from workbench.training import parse_spec, train_family
+from workbench.training import Pace, parse_spec, train_family
 if __name__ == "__main__":
     # A shell's background job starts deaf to Ctrl-C, and so would this script.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    train_family(parse_spec({spec!r}), sys.argv[1], processes=2)
+    pace = Pace(seconds=0.3)
+    train_family(parse_spec({spec!r}), sys.argv[1], processes=2, device="cpu", pace=pace)
 """
 
 
@@ -220,27 +211,9 @@ def test_ctrl_c_stops_all_processes_and_marks_the_runs(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds the children under /proc")
-def test_a_killed_process_is_noticed_and_the_family_resumes(tmp_path):
-    process, path = start_script(tmp_path, SHORT)
-    for child in trainers_of(process.pid):
-        os.kill(child, signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
-    assert "exit code -9" in errors
-    assert "Training long" in errors  # the progress bar
-    assert set(open_store(path).table()["status"]) == {"failed"}
-    result = train(path, parse_spec(SHORT))
-    assert {row["status"] for row in result.runs} == {"done"}
-    assert open_store(path).check() == ()
-    for plan in plan_family(parse_spec(SHORT)).runs:
-        run = open_store(path).runs(where=[f"run_id={plan.run_id}"])
-        np.testing.assert_array_equal(run["step"], np.arange(1, plan.total_steps + 1))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc").exists(), reason="finds the children under /proc")
 def test_no_process_outlives_a_killed_launcher(tmp_path):
     process, path = start_script(tmp_path, LONG)
-    children = trainers_of(process.pid)
+    children = workers_of(process.pid)
     assert len(children) == 2
     process.kill()
     process.communicate(timeout=60)
@@ -251,23 +224,6 @@ def test_no_process_outlives_a_killed_launcher(tmp_path):
     assert "running" not in set(open_store(path).table()["status"])
 
 
-def trainers_of(pid):
-    """Return the spawned training processes of a launcher."""
-    found = []
-    for task in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        command = Path(f"/proc/{task}/cmdline").read_text()
-        if "spawn_main" in command:
-            found.append(int(task))
-    return found
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def test_a_family_trains_into_a_store_on_a_server(postgres, tmp_path):
     database = postgres.make_database()
     address = f"{postgres.url(database)}?curves={tmp_path / 'curves'}"
@@ -276,6 +232,6 @@ def test_a_family_trains_into_a_store_on_a_server(postgres, tmp_path):
     store = open_store(postgres.url(database))
     assert store.check() == ()
     assert store.runs().sizes["run"] == len(result.runs)
-    assert "w@rd" not in repr(Assignment(load_spec("smoke"), store.address, ()))
+    assert "w@rd" not in repr(Assignment(load_spec("smoke"), store.address, tmp_path))
     store.close()
     postgres.drop_database(database)

@@ -109,7 +109,9 @@ def test_new_runs_join_the_default_selection(make_family):
     more = renamed(unfinished(make_family(sizes=(16e6,), noise=0.001), 0.5), "new-")
     model.set_runs(concat_runs([runs, more]))
     assert model.kept.all()
-    assert model.counts() == {"done": 12, "running": 3, "other": 0}
+    assert model.counts() == {"done": 12, "running": 3, "lost": 0, "other": 0}
+    model.lost = frozenset({"new-N1.6e+07-s1"})
+    assert model.counts() == {"done": 12, "running": 2, "lost": 1, "other": 0}
     assert model.report().curves.sizes["run"] == 12
 
 

@@ -18,7 +18,7 @@ from bokeh.server.server import Server
 from tornado.ioloop import IOLoop
 from tornado.web import RequestHandler
 
-from workbench.apps.pages import page_makers
+from workbench.apps.pages import Rights, page_makers
 from workbench.errors import ArgumentError, WorkbenchError
 from workbench.store import Address, Store, open_store
 
@@ -32,8 +32,10 @@ class RunningServer:
     Use it as a context manager, or call `stop`.
     """
 
-    def __init__(self, store: Store, *, port: int, address: str, options: dict[str, Any]) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, *, port: int, address: str, rights: Rights, options: dict[str, Any]
+    ) -> None:
+        self._store, self._rights = store, rights
         self._address, self._port, self._options = address, port, options
         self._loop: IOLoop | None = None
         self._failure: BaseException | None = None
@@ -102,7 +104,7 @@ class RunningServer:
 
     def _server(self, loop: IOLoop) -> Server:
         health = (r"/health", HealthHandler, {"store": self._store})
-        pages = page_makers(self._store.address)
+        pages = page_makers(self._store.address, self._rights)
         server: Server = pn.io.server.get_server(
             pages,
             port=self._port,
@@ -130,12 +132,11 @@ class HealthHandler(RequestHandler):
     def get(self) -> None:
         """Count the runs."""
         try:
-            table = self._store.table()
             answer: dict[str, Any] = {
                 "ok": True,
-                "runs": len(table),
+                "runs": len(self._store.table()),
                 "revision": self._store.revision(),
-                "lost": table["run_id"][table["lost"]].tolist(),
+                "lost": sorted(self._store.lost()),
             }
         except WorkbenchError as error:
             self.set_status(503)
@@ -191,7 +192,9 @@ def start(
     options: dict[str, Any] = {"websocket_origin": [*_origins(address, port), *origins]}
     if password is not None:
         options |= {"basic_auth": password, "cookie_secret": secrets.token_hex(32)}
-    return RunningServer(opened, port=port, address=address, options=options)
+    private = _is_loopback(address)
+    rights = Rights(write=private or password is not None, paths=private and password is None)
+    return RunningServer(opened, port=port, address=address, rights=rights, options=options)
 
 
 def serve(

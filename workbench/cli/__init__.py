@@ -10,6 +10,8 @@ from workbench.cli import (
     schedule_verb,
     science_verbs,
     serving_verbs,
+    stop_verb,
+    train_verb,
 )
 from workbench.cli.app import app, main, run
 
@@ -24,4 +26,6 @@ __all__ = [
     "schedule_verb",
     "science_verbs",
     "serving_verbs",
+    "stop_verb",
+    "train_verb",
 ]

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pandas as pd
-import xarray as xr
 from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
@@ -25,9 +23,9 @@ from workbench.io import (
 )
 from workbench.io.follow import INTERVAL_SECONDS
 from workbench.io.mapping import NO_MAPPING
-from workbench.io.missing import describe_missing
-from workbench.schema import matching
-from workbench.store import open_store
+from workbench.io.report_text import report_lines
+from workbench.io.settings import parse_settings
+from workbench.store import matching_rows, open_store
 from workbench.store.snapshot import LEASE_SECONDS
 from workbench.text import plural, short_count, without_password
 
@@ -126,26 +124,6 @@ def report_data(report: MappingReport) -> dict[str, Any]:
     }
 
 
-def report_lines(report: MappingReport) -> list[str]:
-    """Return an import's report as lines of text, without what was imported."""
-    lines = [f"Skipped {row['source']}: {row['reason']}" for row in report.skipped]
-    lines += [f"Kept under its own name: {', '.join(report.unmapped)}"] if report.unmapped else []
-    lines += [f"Not known: {describe_missing(gap)}" for gap in report.missing]
-    return [*lines, *report.notes]
-
-
-def parse_settings(texts: tuple[str, ...]) -> dict[str, str]:
-    """Read repeated NAME=VALUE."""
-    settings = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip() or not value.strip():
-            msg = f"--set takes NAME=VALUE, found {text!r}. Example: --set total_steps=24000"
-            raise ArgumentError(msg)
-        settings[name.strip()] = value.strip()
-    return settings
-
-
 @app.command
 def runs(selection: PastSelection | None = None, *, json: AsJson = False) -> None:
     """List the runs of a store, planned and running ones too.
@@ -156,23 +134,13 @@ def runs(selection: PastSelection | None = None, *, json: AsJson = False) -> Non
     chosen = selection or PastSelection()
     table = chosen.open().table(at=chosen.at)
     table["final_loss"] = table["final_eval_loss"].fillna(table["final_train_loss"])
-    coordinates = xr.Dataset(
-        {name: ("run", _column(table[name])) for name in map(str, table.columns)},
-        coords={"run": np.arange(len(table))},
-    )
-    table = table[matching(coordinates, chosen.where)]
+    table = table[matching_rows(table, chosen.where)]
     names = [*(n for n in _LEADING if n in table), *(n for n in table if n not in _LEADING)]
     rows: list[dict[str, Any]] = [
         {str(key): value for key, value in row.items()}
         for row in table[names].to_dict(orient="records")
     ]
     emit(rows, "" if json else _render(rows), as_json=json)
-
-
-def _column(values: pd.Series[Any]) -> np.ndarray:
-    if pd.api.types.is_numeric_dtype(values):
-        return values.to_numpy(dtype=float)
-    return values.fillna("").astype(str).to_numpy(dtype=str)
 
 
 def _render(rows: list[dict[str, Any]]) -> str:

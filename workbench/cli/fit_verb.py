@@ -12,13 +12,13 @@ import xarray as xr
 from cyclopts import Parameter
 
 from workbench.cli.app import app, emit
-from workbench.cli.data_verbs import parse_settings
 from workbench.cli.options import AsJson, PastSelection
 from workbench.collapse import fit_offset
 from workbench.curves import on_progress
 from workbench.errors import ArgumentError
 from workbench.forecast import fit_surrogate
 from workbench.io.end_table import read_end_table
+from workbench.io.settings import parse_settings
 from workbench.laws import (
     FittedLaw,
     fit_chinchilla,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, get_args
 
+import numpy as np
+import xarray as xr
 from cyclopts import Parameter
 from tqdm import tqdm
 
 from workbench.cli.app import app, emit
 from workbench.cli.options import AsJson, StorePath, store_path
-from workbench.errors import ArgumentError, DataError
-from workbench.forecast import LEVEL, Aligner, Method, predict_final
+from workbench.errors import ArgumentError
+from workbench.forecast import LEVEL, Aligner, Method, final_levels, predict_final
 from workbench.schema import (
     Filter,
     LossName,
@@ -30,7 +32,8 @@ ReferenceOption = Annotated[
         name="--reference",
         negative="",
         help="Learn from finished runs with NAME OP VALUE, as --where of other verbs. Repeatable; "
-        "default: every other finished run of the same family.",
+        "default: every other finished run of the same family; where there is none, the run's own "
+        "power law answers.",
     ),
 ]
 
@@ -42,7 +45,9 @@ def predict(
     at: Annotated[float, Parameter(help="Use its records up to this share of its plan.")],
     store: StorePath = None,
     reference: ReferenceOption = (),
-    method: Annotated[Method, Parameter(help="auto weighs the others by back-tests.")] = "auto",
+    method: Annotated[
+        Method, Parameter(help="auto weighs the others by back-tests; own asks no other run.")
+    ] = "auto",
     loss: Annotated[LossName | None, Parameter(help="Loss to predict.")] = None,
     level: Annotated[float, Parameter(help="Level of the interval.")] = LEVEL,
     aligner: Annotated[Aligner, Parameter(help="How align fits its scale.")] = "robust",
@@ -57,17 +62,10 @@ def predict(
         raise ArgumentError(msg)
     chosen = take_runs(runs, target)
     others = take_runs(runs, ~target)
-    if not others.sizes["run"]:
-        msg = f"The store holds no run but {run!r}: there is nothing to learn from. Import others."
-        raise DataError(msg)
-    if not filters and "family" in others:
-        family = str(chosen["family"].to_numpy()[0])
-        same = others["family"].to_numpy() == family
-        others = take_runs(others, same) if same.any() else others
     with _Bar() as tick:
         forecast = predict_final(
             chosen,
-            reference=select_runs(others, filters),
+            reference=_references(chosen, others, filters),
             at=at,
             method=method,
             loss=loss,
@@ -76,6 +74,26 @@ def predict(
             progress=tick,
         )
     emit(forecast.to_dict(), str(forecast), as_json=json)
+
+
+def _references(
+    chosen: xr.Dataset, others: xr.Dataset, filters: Sequence[Filter]
+) -> xr.Dataset | None:
+    """Return the runs to learn from; None where none was asked for and none has ended."""
+    if filters:
+        return select_runs(others, filters)
+    if not others.sizes["run"]:
+        return None
+    if "family" in others:
+        family = str(chosen["family"].to_numpy()[0])
+        same = others["family"].to_numpy() == family
+        others = take_runs(others, same) if same.any() else others
+    ended = [
+        np.isfinite(final_levels(others, loss=loss).to_numpy()).any()
+        for loss in get_args(LossName)
+        if loss in others
+    ]
+    return others if any(ended) else None
 
 
 class _Bar:

@@ -12,6 +12,7 @@ from workbench.cli.options import AsJson, PastSelection
 from workbench.collapse import WINDOW_START, Offset, collapse_report
 from workbench.curves import POINTS, Smoother, XAxis
 from workbench.errors import ArgumentError
+from workbench.laws import Horizon
 from workbench.schema import LossName
 
 LossOption = Annotated[
@@ -27,6 +28,13 @@ def collapse(
     loss: LossOption = None,
     offset: Annotated[str, Parameter(help="zero, fit, or a number in nats/token.")] = "fit",
     x: XAxis = "progress",
+    horizon: Annotated[
+        Horizon,
+        Parameter(
+            help="Where runs are compared: at their own end, at the compute-optimal horizon of "
+            "long constant-rate runs, or as fits them."
+        ),
+    ] = "auto",
     start: Annotated[
         float, Parameter(name="--from", help="Means look at progress from here on.")
     ] = WINDOW_START,
@@ -45,6 +53,7 @@ def collapse(
         loss=loss,
         offset=parse_offset(offset),
         x=x,
+        horizon=horizon,
         start=start,
         smoothing=smoothing,
         smoother=smoother,

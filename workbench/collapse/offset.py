@@ -14,6 +14,7 @@ from workbench.errors import ArgumentError, DataError
 from workbench.laws import PFLOP, PowerLawFit, fit_power_law
 
 Offset = float | Literal["zero", "fit"]
+_FEWEST_SIZES = 3
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,30 @@ def fit_offset(curves: xr.DataArray) -> OffsetEstimate:
         raise DataError(msg)
     label, rows = largest_matched(done)
     group = done.isel(run=rows)
+    _require_sizes(done, group, label)
     compute, loss = _end_points(group)
     fit = fit_power_law(compute / PFLOP, loss)
     method = f"power law through {fit.n_points} seed-averaged final losses"
     if len(rows) < done.sizes["run"]:
         method += f" of {label}"
     return OffsetEstimate(fit.L0.estimate, fit.L0.lower, fit.L0.upper, method, fit)
+
+
+def _require_sizes(done: xr.DataArray, group: xr.DataArray, label: str) -> None:
+    found, compared = (len(np.unique(c["model_size"])) for c in (done, group))
+    if compared >= _FEWEST_SIZES:
+        return
+    msg = (
+        f"An offset is fitted to the final losses of {_FEWEST_SIZES} or more sizes of one setting; "
+        f"the largest, {label}, has {compared} of {found}. Add model sizes, or use --offset zero "
+        "or a number."
+    )
+    if found >= _FEWEST_SIZES and bool((done["schedule"] == "constant").all()):
+        msg += (
+            " Long runs at a constant rate are compared at the compute-optimal horizon of each "
+            "size: at_horizon before on_progress, or --horizon optimal."
+        )
+    raise DataError(msg)
 
 
 def _end_points(group: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:

@@ -34,6 +34,7 @@ from workbench.curves import (
     x_scale,
 )
 from workbench.errors import ArgumentError
+from workbench.laws import PFLOP, Horizon, at_horizon
 from workbench.schema import LossName
 from workbench.text import percent_two_digits, plain, plural
 
@@ -77,6 +78,8 @@ class CollapseReport:
         Axis of ``curves["x"]``.
     start : float
         Means and residuals look at progress from here on.
+    horizon : str
+        Where long runs were cut, or why not, in words; empty for runs with ends of their own.
     quality : CollapseQuality or None
         S, its interval and what surrounds it, when asked for and possible.
     no_quality : str
@@ -98,6 +101,7 @@ class CollapseReport:
     verdict: Verdict
     x: XAxis
     start: float
+    horizon: str = ""
     quality: CollapseQuality | None = None
     no_quality: str = "not asked for"
     diagnosis: Diagnosis | None = None
@@ -126,6 +130,7 @@ class CollapseReport:
                 "smoothing": self.curves.attrs["smoothing"],
                 "resample_method": self.curves.attrs["resample_method"],
                 "progress": self.deviation["progress"].to_numpy(),
+                "horizon": self._horizon(),
                 "offset": self.offset.to_dict(),
                 "power_law": fit
                 and {
@@ -156,6 +161,16 @@ class CollapseReport:
         return {
             "name": "mean sd(ℓ) / mean (⟨ℓ⟩ − 1) over progress ≥ from",
             **dict(zip(("value", "lower", "upper"), self.excess_spread, strict=True)),
+        }
+
+    def _horizon(self) -> dict[str, Any] | None:
+        if not self.horizon:
+            return None
+        compute = self.curves["compute_total"].to_numpy() / PFLOP
+        names = map(str, self.curves["run_id"].to_numpy())
+        return {
+            "method": self.horizon,
+            "compute_pflop": dict(zip(names, compute.tolist(), strict=True)),
         }
 
     def _quality(self) -> dict[str, Any]:
@@ -208,6 +223,7 @@ def collapse_report(
     loss: LossName | None = None,
     offset: Offset = "fit",
     x: XAxis = "progress",
+    horizon: Horizon = "auto",
     points: int = POINTS,
     smoothing: float | None = None,
     smoother: Smoother = "local-line",
@@ -227,6 +243,9 @@ def collapse_report(
         Subtracted before normalising [nats/token]: none, the fitted L0, or a number.
     x : {"progress", "tokens", "compute", "step"}
         Axis recorded in ``curves["x"]``. The statistics always compare equal progress.
+    horizon : {"auto", "end", "optimal"}
+        Where ragged runs are compared: at their own ends, or, for long runs at a constant rate, at
+        the compute-optimal horizon of each size; see ``at_horizon``. A cube has its ends only.
     points : int
         Points of progress for ragged runs; a cube keeps its own.
     smoothing : float, optional
@@ -256,6 +275,7 @@ def collapse_report(
     if not 0 <= start < 1:
         msg = f"start (--from) must be a progress in [0, 1), found {start}."
         raise ArgumentError(msg)
+    data, cut = _at_horizon(data, horizon, loss)
     raw = curves_of(data, loss, points)
     width = smoothing
     if width is None:
@@ -287,7 +307,7 @@ def collapse_report(
         mixed=tuple(dict.fromkeys(control_labels(ell))),
         spread_half=_at(width_of, HALF),
         intervals="" if found is None else found.verdict_intervals(),
-        notes=(*seed_notes(kept), *offset_notes(kept, chosen)),
+        notes=(*filter(None, [cut]), *seed_notes(kept), *offset_notes(kept, chosen)),
     )
     return CollapseReport(
         curves=ell,
@@ -303,10 +323,24 @@ def collapse_report(
         verdict=verdict,
         x=x,
         start=start,
+        horizon=cut,
         quality=found,
         no_quality=why_not,
         diagnosis=diagnosis,
     )
+
+
+def _at_horizon(
+    data: xr.Dataset, horizon: Horizon, loss: LossName | None
+) -> tuple[xr.Dataset, str]:
+    if "progress" not in data.dims:
+        return at_horizon(data, horizon=horizon, loss=loss)
+    if horizon == "optimal":
+        msg = (
+            "A cube has no records past its ends: horizon='optimal' needs the runs it was made of."
+        )
+        raise ArgumentError(msg)
+    return data, ""
 
 
 def _at(curve: xr.DataArray, share: float) -> float:

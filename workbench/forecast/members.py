@@ -21,7 +21,7 @@ from workbench.laws import PFLOP, fit_power_law
 from workbench.laws.kernels import profile_power_law
 
 Floats = NDArray[np.float64]
-MemberName = Literal["align", "surrogate", "scaling", "schedule"]
+MemberName = Literal["align", "surrogate", "scaling", "schedule", "multi-power", "own"]
 _MOST_CELLS = 120
 _NEAREST = 0.05
 _VARIES = 0.05

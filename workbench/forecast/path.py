@@ -53,16 +53,35 @@ class Path:
         return xr.Dataset(columns, coords={"progress": at}, attrs={"units": "nats/token"})
 
 
-def path_to_end(reference: Evidence, run: Evidence, member: Member) -> Path:
+def path_to_end(
+    reference: Evidence | None, run: Evidence, member: Member, *, course: Floats | None = None
+) -> Path:
     """Return the curve from the run's level at `at` to its predicted end.
 
-    Of the remaining drop of log loss, the share still to come at each progress is the mean over
-    the nearest references of the run's schedule (of all, where none shares it); its spread between
-    them widens the band, which at the end is the interval of the final loss.
+    Of the remaining drop of log loss, the share still to come at each progress is that of `course`,
+    a log loss along `Evidence.progress` that a law predicts, or else the mean over the nearest
+    references of the run's schedule (of all, where none shares it), whose spread widens the band.
+    At the end the band is the interval of the final loss. Without either it is a straight path.
     """
-    same = reference.schedule == run.schedule[0]
-    near = reference.take(same) if same.any() else reference
-    share, spread, x = _still_to_come(near, run)
+    if course is not None:
+        share, spread, x = _along(course, run)
+    elif reference is None:
+        return straight_path(run, member)
+    else:
+        same = reference.schedule == run.schedule[0]
+        near = reference.take(same) if same.any() else reference
+        share, spread, x = _still_to_come(near, run)
+    return _path(run, member, share, spread, x)
+
+
+def straight_path(run: Evidence, member: Member) -> Path:
+    """Return the curve that falls as a power of progress from the run's level to its end."""
+    later = run.progress > run.at + 1e-9
+    x = np.append(run.at, run.progress[later])
+    return _path(run, member, np.log(x) / np.log(run.at), np.zeros(len(x)), x)
+
+
+def _path(run: Evidence, member: Member, share: Floats, spread: Floats, x: Floats) -> Path:
     level = float(run.level[0])
     drop = level - member.log_loss
     centre = member.log_loss + share * drop
@@ -71,6 +90,15 @@ def path_to_end(reference: Evidence, run: Evidence, member: Member) -> Path:
         for edge in (member.lower, member.upper)
     ]
     return Path(x, np.exp(centre), np.exp(centre - widths[0]), np.exp(centre + widths[1]))
+
+
+def _along(course: Floats, run: Evidence) -> tuple[Floats, Floats, Floats]:
+    later = run.progress > run.at + 1e-9
+    x = np.append(run.at, run.progress[later])
+    values = np.interp(x, run.progress, course)
+    drop = values[0] - values[-1]
+    share = (values - values[-1]) / drop if drop > 0 else (1 - x) / (1 - x[0])
+    return share, np.zeros(len(x)), x
 
 
 def _still_to_come(near: Evidence, run: Evidence) -> tuple[Floats, Floats, Floats]:

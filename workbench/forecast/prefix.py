@@ -89,6 +89,16 @@ def truncate(runs: xr.Dataset, at: float) -> xr.Dataset:
     return cut.assign(row_size=("run", np.diff(counts), runs["row_size"].attrs))
 
 
+def hide_losses(runs: xr.Dataset, at: float) -> xr.Dataset:
+    """Return the runs with every loss beyond progress `at` missing and their plan in place.
+
+    The steps and the learning rate stay: a rate is what the run was told, not how it went.
+    """
+    late = xr.DataArray(record_progress(runs).to_numpy() > at + _TOLERANCE, dims="obs")
+    losses = [name for name in ("eval_loss", "train_loss") if name in runs.variables]
+    return runs.assign({name: runs[name].where(~late) for name in losses})
+
+
 def warmup_end(runs: xr.Dataset) -> NDArray[np.float64]:
     """Return the share of each run spent warming up, 0 where it was not recorded; shape (run,)."""
     empty = np.full(runs.sizes["run"], np.nan)
@@ -158,14 +168,16 @@ def final_levels(runs: xr.Dataset, *, loss: LossName) -> xr.DataArray:
     return xr.DataArray(out, dims="run", coords={"run_id": runs["run_id"]}, attrs=attrs)
 
 
-def loss_of(run: xr.Dataset, reference: xr.Dataset, loss: LossName | None) -> LossName:
-    """Return the loss that both the run and every reference have.
+def loss_of(run: xr.Dataset, reference: xr.Dataset | None, loss: LossName | None) -> LossName:
+    """Return the loss that both the run and every reference, if any, have.
 
     Raises
     ------
     DataError
         If a run lacks it, or they have none in common.
     """
+    if reference is None:
+        return default_loss(run) if loss is None else require_loss(run, loss)
     if loss is not None:
         require_loss(reference, loss)
         return require_loss(run, loss)

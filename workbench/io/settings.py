@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -155,3 +155,15 @@ def set_provenance(runs: xr.Dataset, path: Path) -> xr.Dataset:
     for name, value in here.items():
         runs = set_coordinate(runs, name, np.where(known, own[name], value))
     return runs
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, str]:
+    """Read repeated NAME=VALUE; `ArgumentError` for what has not that form."""
+    settings = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            msg = f"--set takes NAME=VALUE, found {text!r}. Example: --set total_steps=24000"
+            raise ArgumentError(msg)
+        settings[name.strip()] = value.strip()
+    return settings

@@ -36,12 +36,8 @@ def fit_annealing(
 
     Parameters
     ----------
-    runs : Dataset (run, obs) or sequence of ScheduledRun
-        Runs of one model size.
-    loss : {"eval_loss", "train_loss"}, optional
-        Which loss; by default `default_loss`.
-    start : float
-        See `scheduled_runs`.
+    runs, loss, start
+        See `fit_multi_power`.
 
     Returns
     -------
@@ -51,7 +47,7 @@ def fit_annealing(
     Raises
     ------
     DataError
-        If the runs are of different model sizes or a learning rate is unknown.
+        As `fit_multi_power`.
     """
     problem = FitRuns(one_model(runs, loss, start))
     problem.exponential = True
@@ -78,8 +74,17 @@ def fit_annealing(
         runs=tuple(run.run_id for run in problem.runs),
         reference_lr=problem.lr,
         lr_sum=problem.lr_sum,
+        covariance=_covariance(problem, found),
+        scatter=problem.scatter(found.params),
         warnings=_warnings(problem, found),
     )
+
+
+def _covariance(problem: FitRuns, found: Solution) -> Floats:
+    """Return the covariance in the units of the learning rate; log A moves with alpha."""
+    turn = np.eye(len(found.params))
+    turn[1, 2] = np.log(problem.lr_sum)
+    return np.asarray(turn @ found.covariance @ turn.T)
 
 
 def _published(problem: FitRuns, found: Solution) -> dict[str, Estimate]:

@@ -16,7 +16,6 @@ from workbench.laws.sums import DRAWS, OUTLIER, SumFit, fit_sum, percentiles
 _FEWEST_VALUES = 3
 _TIED_DESIGN = 0.98
 _LOOSE_EXPONENT = 0.6
-_LOST_SHARE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +136,7 @@ def fit_chinchilla(
     alpha, beta = found.theta[3:]
     optimal = found.draws[:, 4] / (found.draws[:, 3] + found.draws[:, 4])
     return ChinchillaFit(
-        E=found.amplitude(0, level=level),
+        E=found.floor(level=level),
         A=found.amplitude(1, level=level),
         alpha=found.exponent(3, level=level),
         B=found.amplitude(2, level=level),
@@ -176,7 +175,4 @@ def _warnings(found: SumFit, n: Floats, d: Floats, level: float) -> tuple[str, .
                 f"{name} is poorly determined: {p.lower:.3g} to {p.upper:.3g}. "
                 "Widen the range of N and D, or add runs."
             )
-    floor = found.amplitude(0, level=level)
-    if floor.lower < _LOST_SHARE * floor.estimate:
-        notes.append("E is not identified: its interval reaches down to nothing.")
-    return tuple(notes)
+    return (*notes, *found.floor_note("E", level=level))

@@ -21,6 +21,11 @@ ScheduleLaw = Literal["multi-power", "annealing"]
 INTERVALS = "sandwich over stretches of an eighth of a run, Student t"
 
 
+def _known() -> Floats:
+    """Return the covariance of parameters that were given, not fitted."""
+    return np.zeros((8, 8))
+
+
 @dataclass(frozen=True)
 class Score:
     """How far a predicted curve is from the measured one.
@@ -98,6 +103,13 @@ class CurveFit:
         How the intervals were made.
     warnings : tuple of str
         What the data do not pin down and what was assumed.
+    covariance : ndarray of shape (parameter, parameter)
+        Covariance of `vector`, cluster-robust; zero where a parameter was given.
+    scatter : float
+        Root mean square of the log residuals.
+    left_out : mapping of str to float
+        Error over standard deviation of each fitted run predicted from the others, where that was
+        measured; see `curve_interval.with_runs_left_out`.
     """
 
     law: ScheduleLaw
@@ -111,6 +123,9 @@ class CurveFit:
     level: float = LEVEL
     interval: str = INTERVALS
     warnings: tuple[str, ...] = field(default=())
+    covariance: Floats = field(default_factory=_known, repr=False)
+    scatter: float = 0.0
+    left_out: Mapping[str, float] = field(default_factory=dict)
 
     def predict(self, lr: ArrayLike, step: ArrayLike | None = None) -> Floats:
         """Return the loss [nats/token] under a learning rate per step.
@@ -131,6 +146,12 @@ class CurveFit:
         ArgumentError
             If a learning rate is negative or not finite, or a step lies outside the schedule.
         """
+        return self.predict_with_slope(lr, step)[0]
+
+    def predict_with_slope(
+        self, lr: ArrayLike, step: ArrayLike | None = None
+    ) -> tuple[Floats, Floats]:
+        """Return `predict` and its derivatives by `vector`, shape (obs, parameter)."""
         rates = np.asarray(lr, dtype=np.float64)
         at = np.array([len(rates) - 1]) if step is None else np.asarray(step, dtype=np.int64)
         if rates.ndim != 1 or not np.isfinite(rates).all() or (rates < 0).any() or not rates.any():
@@ -139,8 +160,8 @@ class CurveFit:
         if len(at) and (at.min() < 0 or at.max() >= len(rates)):
             msg = f"Steps {at.min()} to {at.max()} must lie within the schedule of {len(rates)}."
             raise ArgumentError(msg)
-        loss, _ = curve(make_path(rates, at), self.vector(), exponential=self.law == "annealing")
-        return loss
+        path = make_path(rates, at)
+        return curve(path, self.vector(), exponential=self.law == "annealing")
 
     def score(self, runs: Sequence[ScheduledRun]) -> list[Score]:
         """Predict runs from their learning rates alone and compare with what they measured."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from workbench.errors import ArgumentError
 from workbench.laws.estimate import LEVEL, Estimate
-from workbench.laws.kernels import Floats, profile_power_law
-from workbench.laws.power_law import PowerLawFit, fit_power_law
+from workbench.laws.kernels import Floats, held_exp, profile_power_law, reach
+from workbench.laws.power_law import PowerLawFit, fit_power_law, profile_bound
 
 _CONSTANTS = 65
 
@@ -22,7 +23,7 @@ class Extrapolation:
     Parameters
     ----------
     loss : Estimate
-        Loss [nats/token] and its range over every L0 that the fit's interval holds.
+        Loss [nats/token] and its range over every law within the bound of the fit's objective.
     fit : PowerLawFit
         The law.
     beyond : float
@@ -36,38 +37,56 @@ class Extrapolation:
 
 @dataclass(frozen=True)
 class PowerLawBand:
-    """A fitted power law with the best law of every L0 inside its interval.
+    """A fitted power law that can be read at any compute.
 
     Parameters
     ----------
     fit : PowerLawFit
         The law.
-    constants, log_amplitude, exponent : ndarray of shape (law,)
-        L0 [nats/token], log amplitude at `centre` and exponent of the laws inside the interval.
+    log_compute, log_loss : ndarray of shape (point,)
+        Logarithms of the points it was fitted to, compute about `centre`.
     centre : float
-        Log compute [PFLOP] the amplitudes are at.
-    largest : float
-        Largest compute fitted [PFLOP].
+        Mean log compute [PFLOP].
     """
 
     fit: PowerLawFit
-    constants: Floats
-    log_amplitude: Floats
-    exponent: Floats
+    log_compute: Floats
+    log_loss: Floats
     centre: float
-    largest: float
+
+    @property
+    def largest(self) -> float:
+        """Return the largest compute fitted [PFLOP]."""
+        return float(np.exp(self.log_compute.max() + self.centre))
+
+    @cached_property
+    def _constants(self) -> Floats:
+        return np.linspace(self.fit.L0.lower, self.fit.L0.upper, _CONSTANTS)
+
+    @cached_property
+    def _solved(self) -> tuple[Floats, Floats, Floats]:
+        return profile_power_law(self.log_compute, self.log_loss, self._constants)
 
     def at(self, compute_pflop: float) -> Extrapolation:
         """Read the law at a compute [PFLOP]; `ArgumentError` if that is not positive."""
         if not (np.isfinite(compute_pflop) and compute_pflop > 0):
             msg = f"at must be a positive compute in PFLOP, found {compute_pflop!r}."
             raise ArgumentError(msg)
-        away = np.log(compute_pflop) - self.centre
-        along = self.constants + np.exp(self.log_amplitude - self.exponent * away)
-        best = float(self.fit.predict(compute_pflop))
+        fit = self.fit
+        low, high = reach(
+            self.log_compute,
+            self.log_loss,
+            self._constants,
+            *self._solved,
+            bound=profile_bound(fit.objective, len(self.log_loss), fit.level),
+            along=(1.0, float(self.centre - np.log(compute_pflop))),
+        )
+        best = float(fit.predict(compute_pflop))
+        lower = float((self._constants + held_exp(low)).min())
+        upper = float((self._constants + held_exp(high)).max())
         return Extrapolation(
-            loss=Estimate(best, min(best, float(along.min())), max(best, float(along.max()))),
-            fit=self.fit,
+            loss=Estimate(best, min(best, lower), max(best, upper)),
+            fit=fit,
             beyond=float(compute_pflop / self.largest),
         )
 
@@ -79,10 +98,8 @@ def power_law_band(
     fit = fit_power_law(compute_pflop, loss, level=level)
     log_x = np.log(np.asarray(compute_pflop, dtype=np.float64))
     log_y = np.log(np.asarray(loss, dtype=np.float64))
-    constants = np.linspace(fit.L0.lower, fit.L0.upper, _CONSTANTS)
     centre = float(log_x.mean())
-    u, b, _ = profile_power_law(log_x - centre, log_y, constants)
-    return PowerLawBand(fit, constants, u, b, centre, float(np.exp(log_x.max())))
+    return PowerLawBand(fit, log_x - centre, log_y, centre)
 
 
 def extrapolate_power_law(
@@ -99,8 +116,8 @@ def extrapolate_power_law(
     at : float
         Compute to predict [PFLOP].
     level : float
-        Level of the interval. It is that of the law's mean by the profile over L0: scatter of a
-        single run around the law comes on top.
+        Level of the interval. It is the profile interval of the law's mean: scatter of a single
+        run around the law comes on top.
 
     Raises
     ------

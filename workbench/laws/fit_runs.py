@@ -45,6 +45,11 @@ class FitRuns:
         ]
         return np.concatenate([v for v, _ in parts]), np.concatenate([s for _, s in parts])
 
+    def scatter(self, params: Floats) -> float:
+        """Return the root mean square of the log residuals."""
+        residual = np.log(self.curve(params)[0] / self.loss)
+        return float(np.sqrt(np.mean(residual**2)))
+
     def slow_start(self) -> list[float]:
         """Return a start for L0, log A and α: an eighth of the lowest loss is reducible."""
         lowest = float(self.loss.min())

@@ -15,12 +15,19 @@ HUBER_DELTA = 1e-3
 _ITERATIONS = 60
 _RELATIVE_DECREASE = 1e-10
 _LONGEST_STRIDE = 1.9
+_REACH_ITERATIONS = 12
+_REACH_TOLERANCE = 1e-3
 
 
 def huber(residual: Floats, delta: float = HUBER_DELTA) -> Floats:
     """Return Huber's loss: r²/2 up to `delta`, then linear."""
     size = np.abs(residual)
     return np.where(size <= delta, 0.5 * residual**2, delta * (size - 0.5 * delta))
+
+
+def held_exp(x: Floats) -> Floats:
+    """Return e^x, held at the largest number where it would overflow: a bound that is no bound."""
+    return np.asarray(np.exp(np.minimum(x, np.log(np.finfo(np.float64).max) - 1)))
 
 
 def profile_power_law(
@@ -79,6 +86,61 @@ def profile_power_law(
     return u, b, value
 
 
+def reach(
+    log_x: Floats,
+    log_y: Floats,
+    constants: Floats,
+    u: Floats,
+    b: Floats,
+    value: Floats,
+    *,
+    bound: float,
+    along: tuple[float, float],
+    delta: float = HUBER_DELTA,
+) -> tuple[Floats, Floats]:
+    """Return how far a combination of u and b goes while the objective stays within a bound.
+
+    Parameters
+    ----------
+    log_x, log_y, constants : ndarrays
+        As for `profile_power_law`.
+    u, b, value : ndarrays of shape (c,)
+        What `profile_power_law` found for the constants.
+    bound : float
+        Largest objective allowed; where `value` is not below it there is no way to go.
+    along : (float, float)
+        The combination: weights of u and of b.
+
+    Returns
+    -------
+    low, high : ndarrays of shape (c,)
+        Smallest and largest along·(u, b) at each constant.
+
+    Notes
+    -----
+    For squares the level sets are ellipses, and their extreme lies from the minimum in the
+    direction H⁻¹·along. That direction is kept and its length is found on the objective itself.
+    """
+    c, budget = constants[:, None], np.maximum(bound - value, 0.0)
+    h_uu, h_ub, h_bb = _curvature(u, b, c, log_x, log_y, delta)[0] / len(log_x)
+    scale = 1 / np.maximum(h_uu * h_bb - h_ub**2, 1e-300)
+    du = scale * (h_bb * along[0] - h_ub * along[1])
+    db = scale * (h_uu * along[1] - h_ub * along[0])
+    gain = np.maximum(along[0] * du + along[1] * db, 1e-300)
+    ends = []
+    for sign in (-1.0, 1.0):
+        step = sign * np.sqrt(2 * budget / gain)
+        for _ in range(_REACH_ITERATIONS):
+            rise = _objective(u + step * du, b + step * db, c, log_x, log_y, delta) - value
+            ratio = np.sqrt(budget / np.maximum(rise, 1e-300))
+            ratio = np.where(budget > 0, np.clip(ratio, 0.3, 3.0), 1.0)
+            step = step * ratio
+            if np.abs(ratio - 1).max() < _REACH_TOLERANCE:
+                break
+        ends.append(along[0] * u + along[1] * b + step * gain)
+    return ends[0], ends[1]
+
+
 def _start(log_x: Floats, log_y: Floats, c: Floats) -> tuple[Floats, Floats]:
     """Weighted straight line through log(y − c), weights as the log residual sees them."""
     reducible = np.exp(log_y) - c
@@ -105,6 +167,16 @@ def _objective(
 def _newton_step(
     u: Floats, b: Floats, c: Floats, log_x: Floats, log_y: Floats, delta: float, damping: Floats
 ) -> tuple[Floats, Floats]:
+    (h_uu, h_ub, h_bb), (g_u, g_b), stride = _curvature(u, b, c, log_x, log_y, delta)
+    h_uu, h_bb = h_uu * (1 + damping), h_bb * (1 + damping)
+    scale = -stride / np.maximum(h_uu * h_bb - h_ub**2, 1e-300)
+    return scale * (h_bb * g_u - h_ub * g_b), scale * (h_uu * g_b - h_ub * g_u)
+
+
+def _curvature(
+    u: Floats, b: Floats, c: Floats, log_x: Floats, log_y: Floats, delta: float
+) -> tuple[Floats, Floats, Floats]:
+    """Return the reweighted normal matrix (uu, ub, bb), the gradient (u, b) and the stride."""
     power = np.exp(u[:, None] - b[:, None] * log_x)
     residual = np.log(power + c) - log_y
     size = np.abs(residual)
@@ -113,8 +185,6 @@ def _newton_step(
     stride = np.clip(weight.mean(1) / inside, 1.0, _LONGEST_STRIDE)
     by_u = power / (power + c)
     by_b = -by_u * log_x
-    h_uu, h_ub, h_bb = ((weight * p).sum(1) for p in (by_u**2, by_u * by_b, by_b**2))
-    g_u, g_b = ((weight * p * residual).sum(1) for p in (by_u, by_b))
-    h_uu, h_bb = h_uu * (1 + damping), h_bb * (1 + damping)
-    scale = -stride / np.maximum(h_uu * h_bb - h_ub**2, 1e-300)
-    return scale * (h_bb * g_u - h_ub * g_b), scale * (h_uu * g_b - h_ub * g_u)
+    normal = np.stack([(weight * p).sum(1) for p in (by_u**2, by_u * by_b, by_b**2)])
+    gradient = np.stack([(weight * p * residual).sum(1) for p in (by_u, by_b)])
+    return normal, gradient, stride

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,14 @@ def final_loss(
 
 
 def best_decay(
-    starts: Sequence[Floats], width: float, past: float, peak: float, lowest: float, params: Floats
+    starts: Sequence[Floats],
+    width: float,
+    past: float,
+    peak: float,
+    lowest: float,
+    params: Floats,
+    *,
+    ends_lowest: bool = False,
 ) -> tuple[float, Floats]:
     """Return the smallest final loss over schedules that never rise again, and that schedule.
 
@@ -78,6 +85,8 @@ def best_decay(
         Bound from below on the learning rate.
     params : ndarray of shape (8,)
         See `final_loss`.
+    ends_lowest : bool
+        Whether the last block must lie at `lowest`.
 
     Returns
     -------
@@ -86,30 +95,81 @@ def best_decay(
 
     Notes
     -----
-    The drops are the shares of a softmax, one share more for what is never dropped, so that every
-    point of the search satisfies the constraints.
+    The drops are the shares of a softmax, one share more for what is never dropped unless the end
+    is fixed, so that every point of the search satisfies the constraints.
     """
     room = peak - lowest
 
     def schedule(z: Floats) -> tuple[Floats, Floats]:
         share = np.exp(z - z.max())
         share /= share.sum()
-        return peak - room * np.cumsum(share[:-1]), share
+        dropped = np.cumsum(share if ends_lowest else share[:-1])
+        return np.maximum(peak - room * dropped, lowest), share
 
     def objective(z: Floats) -> tuple[float, Floats]:
         lr, share = schedule(z)
         value, slope = final_loss(lr, width, past, peak, params)
-        by_share = np.append(-room * np.cumsum(slope[::-1])[::-1], 0.0)
+        by_share = -room * np.cumsum(slope[::-1])[::-1]
+        by_share = by_share if ends_lowest else np.append(by_share, 0.0)
         return value, share * (by_share - share @ by_share)
 
+    def start_of(lr: Floats) -> Floats:
+        drop = np.maximum(-np.diff(np.concatenate([[peak], lr])) / room, 1e-5)
+        return np.log(drop if ends_lowest else np.append(drop, max(1 - drop.sum(), 1e-5)))
+
+    return _lowest(objective, lambda z: schedule(z)[0], [start_of(start) for start in starts])
+
+
+def best_path(
+    starts: Sequence[Floats],
+    width: float,
+    past: float,
+    peak: float,
+    lowest: float,
+    params: Floats,
+    *,
+    end: float | None = None,
+) -> tuple[float, Floats]:
+    """Return the smallest final loss over schedules that may also rise again, and that schedule.
+
+    Parameters
+    ----------
+    starts, width, past, peak, lowest, params
+        See `best_decay`.
+    end : float, optional
+        Rate of the last block; by default free.
+    """
+    floors = np.full(len(starts[0]), lowest)
+    ceilings = np.full(len(starts[0]), peak)
+    if end is not None:
+        floors[-1] = ceilings[-1] = end
+
+    def objective(z: Floats) -> tuple[float, Floats]:
+        value, slope = final_loss(z * peak, width, past, peak, params)
+        return value, slope * peak
+
+    bounds = list(zip(floors / peak, ceilings / peak, strict=True))
+    inside = [np.clip(start, floors, ceilings) / peak for start in starts]
+    return _lowest(objective, lambda z: z * peak, inside, bounds)
+
+
+def _lowest(
+    objective: Callable[[Floats], tuple[float, Floats]],
+    schedule: Callable[[Floats], Floats],
+    starts: Sequence[Floats],
+    bounds: list[tuple[float, float]] | None = None,
+) -> tuple[float, Floats]:
     best: tuple[float, Floats] | None = None
-    for start in starts:
-        drop = np.maximum(-np.diff(np.concatenate([[peak], start])) / room, 1e-5)
-        z = np.log(np.append(drop, max(1 - drop.sum(), 1e-5)))
+    for z in starts:
         found = minimize(
-            objective, z, jac=True, method="L-BFGS-B", options={"maxiter": 400, "ftol": 1e-13}
+            objective,
+            z,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"maxiter": 400, "ftol": 1e-13},
         )
         if best is None or found.fun < best[0]:
-            best = (float(found.fun), schedule(found.x)[0])
+            best = (float(found.fun), schedule(found.x))
     assert best is not None
     return best

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from workbench.laws.kernels import Floats
@@ -121,3 +122,52 @@ def regress(columns: Floats, y: Floats, *, level: float) -> Floats:
     variance = np.linalg.inv(columns.T @ columns) * (left @ left / (n - k))
     half = stdtrit(n - k, (1 + level) / 2) * np.sqrt(np.diag(variance))
     return np.stack([found, found - half, found + half], axis=1)
+
+
+def near_best(
+    columns: tuple[Floats, ...],
+    member: NDArray[np.int64],
+    *,
+    within: float,
+    draws: int,
+    level: float,
+) -> Floats:
+    """Regress the runs near the best of their grid, all of them and redrawn (Li et al. 2025).
+
+    Parameters
+    ----------
+    columns : five ndarrays of shape (point,)
+        Log size, tokens, learning rate, batch and loss.
+    member : ndarray of int, shape (point,)
+        Grid of each run.
+    within : float
+        Runs whose loss exceeds the least of their grid by less than this share are kept.
+    draws : int
+        Redraws of the runs kept, whose percentiles make the interval.
+    level : float
+        Level of the interval.
+
+    Returns
+    -------
+    ndarray of shape (3, 3)
+        Exponents of size and of tokens in the learning rate, of tokens in the batch; estimate,
+        lower and upper end.
+    """
+    least = np.full(member.max() + 1, np.inf)
+    np.minimum.at(least, member, columns[4])
+    kept = columns[4] < least[member] + np.log1p(within)
+    n, d, lr, batch, _ = (column[kept] for column in columns)
+    x = np.stack([np.ones(len(n)), n - n.mean(), d - d.mean()], axis=1)
+    counts = np.random.default_rng(0).multinomial(len(n), np.full(len(n), 1 / len(n)), size=draws)
+    weights = np.concatenate([np.ones((1, len(n))), counts])
+    found = np.stack(
+        [*_weighted(weights, x, lr)[:, 1:].T, _weighted(weights, x[:, [0, 2]], batch)[:, 1]], axis=1
+    )
+    ends = np.quantile(found[1:], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return np.stack([found[0], *ends], axis=1)
+
+
+def _weighted(weights: Floats, x: Floats, y: Floats) -> Floats:
+    """Return least-squares coefficients (draw, k) for rows of weights (draw, point)."""
+    gram = np.einsum("wp,pi,pj->wij", weights, x, x)
+    return np.asarray(np.linalg.solve(gram, (weights @ (x * y[:, None]))[..., None])[..., 0])

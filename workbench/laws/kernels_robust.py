@@ -120,18 +120,28 @@ def _solve(
     weight: Floats,
 ) -> tuple[float, Floats, int]:
     prior_rows = np.diag(weight)
+    seen: tuple[bytes, tuple[Floats, Floats, Floats]] = (b"", (start, start, start))
 
     def full(z: Floats) -> Floats:
         out = start.copy()
         out[free] = z
         return out
 
+    def at(z: Floats) -> tuple[Floats, Floats, Floats]:
+        # The solver asks for residual and slope of an accepted point one after the other, and the
+        # curve gives both at once: the last point is kept, which halves the time of a fit.
+        nonlocal seen
+        key = z.tobytes()
+        if key != seen[0]:
+            seen = key, parts(full(z))
+        return seen[1]
+
     def residual(z: Floats) -> Floats:
-        r, _, prior = parts(full(z))
+        r, _, prior = at(z)
         return np.concatenate([_root(r), prior])
 
     def jacobian(z: Floats) -> Floats:
-        r, slope, _ = parts(full(z))
+        r, slope, _ = at(z)
         root = np.maximum(np.abs(_root(r)), _TINY)
         factor = np.where(np.abs(r) <= HUBER_DELTA, 1.0, HUBER_DELTA / root)
         return np.vstack([factor[:, None] * slope, prior_rows])[:, free]

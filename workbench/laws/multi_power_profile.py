@@ -30,12 +30,8 @@ def profile_multi_power(
 
     Parameters
     ----------
-    runs : Dataset (run, obs) or sequence of ScheduledRun
-        Runs of one model size.
-    loss : {"eval_loss", "train_loss"}, optional
-        Which loss; by default `default_loss`.
-    start : float
-        See `scheduled_runs`.
+    runs, loss, start
+        See `fit_multi_power`.
 
     Returns
     -------

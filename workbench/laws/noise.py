@@ -90,10 +90,14 @@ class NoiseFit:
     def __str__(self) -> str:
         return fit_text(self)
 
-    def hindcast(self, target: NoiseRun) -> Floats:
-        """Return the loss of Eq. 16 at the target's records [nats/token]; reads its own trace."""
+    def hindcast(self, target: NoiseRun, *, without: bool = False) -> Floats:
+        """Return the loss of Eq. 16 at the target's records [nats/token]; reads its own trace.
+
+        `without` takes an α that was fitted without the target.
+        """
         base, change = _at_equal_flow(target, reference_of(target, self.runs))
-        return added_noise(base, change, target.trace, self.alpha.estimate)
+        alpha = self._alpha_without(target) if without else self.alpha.estimate
+        return added_noise(base, change, target.trace, alpha)
 
     def forecast(self, target: NoiseRun) -> Floats:
         """Return the loss of Eq. 18 at the target's records, from its schedule alone."""

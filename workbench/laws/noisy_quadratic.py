@@ -1,4 +1,4 @@
-"""Noisy-quadratic curve of one mode, normalised, for any schedule: what τ does to a loss curve.
+"""Noisy-quadratic loss of one mode, for any schedule: what τ does to a loss curve.
 
 The curve is what is left of the start, the bias, plus what the noise keeps up, the variance.
 """
@@ -6,10 +6,11 @@ The curve is what is left of the start, the bias, plus what the noise keeps up, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import ArgumentError
 from workbench.laws.kernels_noisy_quadratic import (
@@ -20,6 +21,55 @@ from workbench.laws.kernels_noisy_quadratic import (
 )
 
 _STARTS = np.logspace(-1, 4, 101)
+
+
+def expected_loss(
+    factor: ArrayLike, *, tau: float, start: float, noise: float, curvature: float = 1.0
+) -> xr.DataArray:
+    """Return the expected loss E[h·θ²/2] of one noisy quadratic mode.
+
+    Parameters
+    ----------
+    factor : array-like of shape (steps,)
+        Learning rate over its peak, one value per step of the whole run (`schedule_factors`).
+    tau : float
+        AdamW timescale at the peak rate, fraction of the run.
+    start : float
+        E[θ(0)²], what the run starts from.
+    noise : float
+        σ², variance of the averaged signal per unit of progress: s²/T for T steps whose signals
+        are independent with variance s².
+    curvature : float
+        h, which scales the loss and leaves the normalised curve alone.
+
+    Returns
+    -------
+    DataArray (progress)
+        Loss at progress 0, 1/steps, …, 1, in the unit of h·θ².
+
+    Raises
+    ------
+    ArgumentError
+        If `tau` or `curvature` is not positive, `start` or `noise` is negative, or a factor is not
+        in [0, 1].
+
+    Notes
+    -----
+    Bergsma et al. 2025 (arXiv:2509.25087), Eq. 15, for a constant rate:
+    E[L] = hσ²/(4τ)·(1 − e^(−2t/τ)) + h/2·e^(−2t/τ)·E[θ(0)²]. Here exact for any rate that is
+    constant within each step: E[L] = hM/2, where M solves
+    dM/dt = −2(η̂/τ)M + (η̂/τ)²σ².
+    """
+    rates = _checked_factor(factor)
+    if not (tau > 0 and curvature > 0 and start >= 0 and noise >= 0):
+        msg = (
+            "tau and curvature must be above 0, start and noise at least 0, found "
+            f"{tau, curvature, start, noise}."
+        )
+        raise ArgumentError(msg)
+    attrs = {"long_name": "expected loss of a noisy quadratic mode", "tau": tau}
+    values = 0.5 * curvature * second_moment(rates, tau, start, noise)
+    return _on_progress(values, "loss", attrs)
 
 
 def noisy_quadratic(
@@ -58,13 +108,7 @@ def noisy_quadratic(
     moment = second_moment(rates, tau, ratio, 2 * tau)
     values = (moment / moment[-1] + floor) / (1 + floor)
     attrs = {"long_name": "normalised loss ℓ of a noisy quadratic mode", "units": "1"}
-    return xr.DataArray(
-        values,
-        dims="progress",
-        coords={"progress": _progress(len(rates))},
-        name="normalized_loss",
-        attrs=attrs | {"tau": tau, "kappa": ratio},
-    )
+    return _on_progress(values, "normalized_loss", attrs | {"tau": tau, "kappa": ratio})
 
 
 def noisy_quadratic_parts(
@@ -97,28 +141,6 @@ def noisy_quadratic_parts(
         for name, (values, text) in described.items()
     }
     return xr.Dataset({"normalized_loss": curve, **parts}, attrs={"tau": tau, "kappa": ratio})
-
-
-def _checked(
-    factor: ArrayLike, tau: float, kappa: float | None, floor: float
-) -> tuple[Floats, float]:
-    rates = np.asarray(factor, dtype=np.float64)
-    ratio = 10.0 if kappa is None else kappa
-    if rates.ndim != 1 or not len(rates) or not ((rates >= 0) & (rates <= 1)).all():
-        msg = f"factor must be one value in [0, 1] per step, found shape {rates.shape}."
-        raise ArgumentError(msg)
-    if not (tau > 0 and ratio > 0 and floor >= 0):
-        msg = f"tau and kappa must be above 0 and floor at least 0, found {tau, ratio, floor}."
-        raise ArgumentError(msg)
-    return rates, ratio
-
-
-def _progress(steps: int) -> xr.Variable:
-    return xr.Variable(
-        "progress",
-        np.arange(steps + 1) / steps,
-        {"units": "1", "long_name": "progress, share of the planned run"},
-    )
 
 
 def lowest_tau(factor: ArrayLike, *, start: float) -> float:
@@ -202,3 +224,33 @@ def nearest_mode(
     curves = (moment / moment[:, -1:] + floor) / (1 + floor)
     error = float(np.abs(curves - ell)[:, kept].mean())
     return NearestMode(start, floor, error, len(rows))
+
+
+def _checked(
+    factor: ArrayLike, tau: float, kappa: float | None, floor: float
+) -> tuple[Floats, float]:
+    rates = _checked_factor(factor)
+    ratio = 10.0 if kappa is None else kappa
+    if not (tau > 0 and ratio > 0 and floor >= 0):
+        msg = f"tau and kappa must be above 0 and floor at least 0, found {tau, ratio, floor}."
+        raise ArgumentError(msg)
+    return rates, ratio
+
+
+def _checked_factor(factor: ArrayLike) -> NDArray[np.float64]:
+    rates = np.asarray(factor, dtype=np.float64)
+    if rates.ndim != 1 or not len(rates) or not ((rates >= 0) & (rates <= 1)).all():
+        msg = f"factor must be one value in [0, 1] per step, found shape {rates.shape}."
+        raise ArgumentError(msg)
+    return rates
+
+
+def _on_progress(values: NDArray[np.float64], name: str, attrs: dict[str, Any]) -> xr.DataArray:
+    progress = xr.Variable(
+        "progress",
+        np.arange(len(values)) / (len(values) - 1),
+        {"units": "1", "long_name": "progress, share of the planned run"},
+    )
+    return xr.DataArray(
+        values, dims="progress", coords={"progress": progress}, name=name, attrs=attrs
+    )

@@ -15,6 +15,7 @@ from workbench.laws.sums import DRAWS, OUTLIER, fit_sum, percentiles
 
 ANCHOR_REACH = 4.0
 _FEWEST_VALUES = 3
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +51,9 @@ class OvertrainingFit(FittedLaw):
         model_size, tpp : array-like
             N and tokens per parameter; they broadcast.
         anchored : bool
-            Multiply by how far the fitted points of the same size, within a factor of 4 in tokens
-            per parameter, lie off the law on average. Extrapolating one size, this takes off what
-            is its own.
+            Multiply by how far the fitted point of the same size that is nearest in tokens per
+            parameter, within a factor of 4, lies off the law. Extrapolating one size, this takes
+            off what is its own.
         """
         n, m = np.broadcast_arrays(np.asarray(model_size, np.float64), np.asarray(tpp, np.float64))
         p = {name: found.estimate for name, found in self.params.items()}
@@ -67,9 +68,11 @@ class OvertrainingFit(FittedLaw):
 
     def _off(self, model_size: float, tpp: float) -> float:
         size, ratio, off = self.points.T
-        reach = np.abs(np.log(ratio / tpp)) <= np.log(ANCHOR_REACH) + 1e-9
-        near = (np.abs(size / model_size - 1) < 1e-6) & reach
-        return float(off[near].mean()) if near.any() else 0.0
+        same = np.abs(size / model_size - 1) < 1e-6
+        far = np.abs(np.log(ratio[same] / tpp))
+        if not same.any() or far.min() > np.log(ANCHOR_REACH) + _ROUNDING:
+            return 0.0
+        return float(off[same][far <= far.min() + _ROUNDING].mean())
 
     def interval_of(self, model_size: float, tpp: float) -> Estimate:
         """Return the law's loss at one N and M, with the interval of the law, not of a run."""
@@ -139,7 +142,7 @@ def fit_overtraining(
     lost = int((~kept).sum())
     notes = () if not lost else (f"{lost} of {len(y)} points lie far off the law: left out.",)
     return OvertrainingFit(
-        E=found.amplitude(0, level=level),
+        E=found.floor(level=level),
         a=amplitudes[0],
         b=amplitudes[1],
         eta=percentiles(eta, etas, level=level),
@@ -149,5 +152,5 @@ def fit_overtraining(
         n_points=int(kept.sum()),
         interval=f"percentiles of {draws} redraws of the points",
         level=level,
-        warnings=notes,
+        warnings=(*notes, *found.floor_note("E", level=level)),
     )

@@ -11,7 +11,7 @@ from scipy.special import fdtri
 
 from workbench.errors import DataError
 from workbench.laws.estimate import LEVEL, Estimate, FittedLaw
-from workbench.laws.kernels import Floats, profile_power_law
+from workbench.laws.kernels import Floats, held_exp, profile_power_law, reach
 
 PFLOP = 1e15
 _GRID = 129
@@ -19,6 +19,7 @@ _ZOOMS = 5
 _ZOOM_GRID = 17
 _EDGE_STEPS = 24
 _EDGE_ZOOMS = 2
+_INSIDE = 33
 _COARSE, _FINE = 1e-6, 1e-10
 
 
@@ -29,9 +30,8 @@ class PowerLawFit(FittedLaw):
     Parameters
     ----------
     a, b, L0 : Estimate
-        Amplitude [nats/token], exponent and irreducible loss [nats/token], with the interval of
-        the profile of the objective over L0. The objective is the mean Huber loss (δ = 1e-3) of
-        the log residuals.
+        Amplitude [nats/token], exponent and irreducible loss [nats/token], each with its profile
+        interval. The objective is the mean Huber loss (δ = 1e-3) of the log residuals.
     """
 
     a: Estimate
@@ -81,10 +81,10 @@ def fit_power_law(
 
     Notes
     -----
-    The interval of L0 holds every value whose profile objective stays below
-    min·(1 + F(1, n − 3; level)/(n − 3)), the likelihood-ratio region for an error scale estimated
-    from the same residuals. The intervals of a and b are their ranges along that region.
-    With three points nothing is left to judge the fit by, and the interval of L0 is everything.
+    An interval holds every value of its parameter for which some values of the other two keep the
+    objective below min·(1 + F(1, n − 3; level)/(n − 3)), the likelihood-ratio region for an error
+    scale estimated from the same residuals. With three points nothing is left to judge the fit by:
+    the interval of L0 is everything, those of a and b are their ranges along it.
     """
     compute, losses = _points(compute_pflop, loss)
     log_x, log_y = np.log(compute), np.log(losses)
@@ -92,22 +92,37 @@ def fit_power_law(
     smallest, n = float(losses.min()), len(losses)
     whole = _Profile(log_x - centre, log_y, smallest)
     best = whole.minimum()
-    region = best if n <= 3 else whole.region(best, n, level)
-    inside = whole.coarse if n <= 3 else whole.between(region)
-    found = _stacked([best, region, inside])
-    c, u, b = found.c, found.u, found.b
-    amplitude = np.exp(u + b * centre)
-    low, high = float(c.min()), float(c.max())
+    bound = profile_bound(float(best.value[0]), n, level)
+    if n <= 3:
+        inside = _stacked([best, whole.coarse])
+    else:
+        ends = whole.region(best, bound)
+        inside = _stacked([best, ends, whole.between(best, ends)])
+    low, high = float(inside.c.min()), float(inside.c.max())
+    a, b = (
+        whole.extremes(inside, bound, (1.0, float(centre))),
+        whole.extremes(inside, bound, (0.0, 1.0)),
+    )
+    amplitude = best.u + best.b * centre
     return PowerLawFit(
-        a=Estimate(float(amplitude[0]), float(amplitude.min()), float(amplitude.max())),
-        b=Estimate(float(b[0]), float(b.min()), float(b.max())),
-        L0=Estimate(float(c[0]), low, high),
+        a=Estimate(*(float(value) for value in held_exp(np.array([amplitude[0], *a])))),
+        b=Estimate(float(best.b[0]), *b),
+        L0=Estimate(float(best.c[0]), low, high),
         objective=float(best.value[0]),
         n_points=n,
-        interval="profile of the objective over L0, likelihood-ratio region",
+        interval="profile of the objective over each parameter, likelihood-ratio region",
         level=level,
         warnings=_warnings(low, high, smallest, n),
     )
+
+
+def profile_bound(objective: float, n: int, level: float) -> float:
+    """Return the objective below which `n` points hold a parameter at `level`.
+
+    The likelihood ratio for an error scale estimated from the same points; −∞ with three points,
+    which leave nothing to estimate it from.
+    """
+    return objective * (1 + float(fdtri(1, n - 3, level)) / (n - 3)) if n > 3 else -np.inf
 
 
 def _points(compute_pflop: ArrayLike, loss: ArrayLike) -> tuple[Floats, Floats]:
@@ -160,8 +175,9 @@ class _Profile:
     def _solve(self, c: Floats, near: _Solved | None, tolerance: float = _FINE) -> _Solved:
         start = None
         if near is not None:
-            k = np.abs(near.c[:, None] - c).argmin(axis=0)
-            start = (near.u[k], near.b[k])
+            order = np.argsort(near.c)
+            u, b = (np.interp(c, near.c[order], known[order]) for known in (near.u, near.b))
+            start = (u, b)
         found = profile_power_law(self._log_x, self._log_y, c, start=start, tolerance=tolerance)
         return _Solved(c, *found)
 
@@ -174,9 +190,8 @@ class _Profile:
             here = self._solve(_constants(self._smallest, low, high, _ZOOM_GRID), here)
         return here.pick(np.array([int(np.argmin(here.value))]))
 
-    def region(self, best: _Solved, n: int, level: float) -> _Solved:
+    def region(self, best: _Solved, bound: float) -> _Solved:
         """Return both ends of the interval of L0, refined."""
-        bound = float(best.value[0]) * (1 + fdtri(1, n - 3, level) / (n - 3))
         at = int(np.searchsorted(self.coarse.c, best.c[0]))
         rest = np.arange(len(self.coarse.c))
         known = _stacked([self.coarse.pick(rest < at), best, self.coarse.pick(rest >= at)])
@@ -201,9 +216,28 @@ class _Profile:
             end, near = steps.pick(np.array([k])), steps
         return end
 
-    def between(self, ends: _Solved) -> _Solved:
-        """Return the coarse constants within the interval."""
-        return self.coarse.pick((self.coarse.c > ends.c.min()) & (self.coarse.c < ends.c.max()))
+    def between(self, best: _Solved, ends: _Solved) -> _Solved:
+        """Return constants spread over the interval, solved."""
+        known = _stacked([self.coarse, best, ends])
+        return self._solve(
+            _constants(self._smallest, float(ends.c.min()), float(ends.c.max()), _INSIDE), known
+        )
+
+    def extremes(
+        self, inside: _Solved, bound: float, along: tuple[float, float]
+    ) -> tuple[float, float]:
+        """Return the range of a combination of u and b over the region below a bound."""
+        low, high = reach(
+            self._log_x,
+            self._log_y,
+            inside.c,
+            inside.u,
+            inside.b,
+            inside.value,
+            bound=bound,
+            along=along,
+        )
+        return float(low.min()), float(high.max())
 
 
 def _stacked(parts: Sequence[_Solved]) -> _Solved:

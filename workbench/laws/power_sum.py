@@ -120,7 +120,7 @@ def fit_power_sum(
     )
     mu, nu = found.theta[3:]
     return PowerSumFit(
-        L0=found.amplitude(0, level=level),
+        L0=found.floor(level=level),
         A=found.amplitude(1, level=level),
         mu=found.exponent(3, level=level),
         B=found.amplitude(2, level=level),
@@ -132,6 +132,7 @@ def fit_power_sum(
         n_points=len(losses),
         interval=f"percentiles of {draws} draws that turn the sign of each size's residuals",
         level=level,
+        warnings=found.floor_note("L0", level=level),
     )
 
 

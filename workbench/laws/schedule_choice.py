@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +11,12 @@ import xarray as xr
 from workbench.errors import DataError
 from workbench.laws.annealing import fit_annealing
 from workbench.laws.curve_fit import CurveFit, Score
+from workbench.laws.curve_interval import Fitter, with_runs_left_out
 from workbench.laws.fit_runs import one_model
 from workbench.laws.learning_rates import EARLY, ScheduledRun
 from workbench.laws.multi_power import fit_multi_power
 from workbench.schema import LossName
 
-Fitter = Callable[[Sequence[ScheduledRun]], CurveFit]
 CANDIDATES: Mapping[str, Fitter] = {
     "multi-power": fit_multi_power,
     "multi-power, published form": lambda runs: fit_multi_power(runs, form="published"),
@@ -66,10 +66,8 @@ def choose_schedule_law(
     ----------
     runs : Dataset (run, obs) or sequence of ScheduledRun
         Runs of one model size, at least three.
-    loss : {"eval_loss", "train_loss"}, optional
-        Which loss; by default `default_loss`.
-    start : float
-        See `scheduled_runs`.
+    loss, start
+        See `fit_multi_power`.
 
     Returns
     -------
@@ -95,4 +93,5 @@ def choose_schedule_law(
         held_out[name] = tuple(scores)
     mean = {name: np.mean([score.mae for score in scores]) for name, scores in held_out.items()}
     best = min(mean, key=lambda name: mean[name])
-    return ScheduleChoice(best, CANDIDATES[best](read), held_out)
+    fit = with_runs_left_out(CANDIDATES[best](read), read, CANDIDATES[best])
+    return ScheduleChoice(best, fit, held_out)

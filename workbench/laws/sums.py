@@ -22,6 +22,8 @@ _FEWEST_FOR_OUTLIERS = 20
 _DRAW_ITERATIONS = 8
 _RESIDUAL_ITERATIONS = 20
 _TWO_SIDED = 0.975
+_LOST_SHARE = 0.1
+_NOTHING = 0.01
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class SumFit:
         Points fitted; the others were left out as outliers.
     residual : ndarray of shape (point,)
         log data − log law, of all points.
+    least : float
+        Lowest of the data kept.
     """
 
     theta: Floats
@@ -47,6 +51,7 @@ class SumFit:
     objective: float
     kept: NDArray[np.bool_] = field(repr=False)
     residual: Floats = field(repr=False)
+    least: float
 
     def amplitude(self, term: int, *, level: float = LEVEL) -> Estimate:
         """Return exp(u) of a term, with its interval."""
@@ -55,6 +60,18 @@ class SumFit:
     def exponent(self, position: int, *, level: float = LEVEL) -> Estimate:
         """Return the exponent at `position` counted from the end of the vector's amplitudes."""
         return percentiles(self.theta[position], self.draws[:, position], level=level)
+
+    def floor(self, *, level: float = LEVEL) -> Estimate:
+        """Return the constant, which is the first term, with its interval below all data."""
+        drawn = np.exp(np.minimum(self.draws[:, 0], np.log(self.least)))
+        return percentiles(np.exp(self.theta[0]), drawn, level=level)
+
+    def floor_note(self, name: str, *, level: float = LEVEL) -> tuple[str, ...]:
+        """Say when the constant may as well be nothing; else nothing."""
+        floor = self.floor(level=level)
+        if floor.lower >= max(_LOST_SHARE * floor.estimate, _NOTHING * self.least):
+            return ()
+        return (f"{name} is not identified: its interval reaches down to nothing.",)
 
 
 def percentiles(estimate: float, draws: Floats, *, level: float = LEVEL) -> Estimate:
@@ -109,23 +126,8 @@ def fit_sum(
         msg = f"A law with {terms + exponents} parameters needs more points than that, found {n}."
         raise DataError(msg)
     log_y = np.log(y)
-    kept = np.ones(n, dtype=bool)
     limit = outliers if n >= _FEWEST_FOR_OUTLIERS else None
-    theta, centre, value = _minimise(features, log_y, None, delta)
-    while limit is not None:
-        residual = log_y - kernels.log_sum(features, theta[None])[0][0]
-        spread = _NORMAL_MAD * float(np.median(np.abs(residual[kept])))
-        still = np.abs(residual) <= limit * max(spread, 1e-9)
-        if bool((still == kept).all()):
-            break
-        if still.sum() < 2 * n / 3:
-            msg = (
-                f"{n - int(still.sum())} of {n} points lie far from one law: they are no outliers. "
-                "Select points of one recipe, or keep all with --outliers keep."
-            )
-            raise DataError(msg)
-        kept = still
-        theta, centre, value = _minimise(features[:, kept], log_y[kept], theta, delta)
+    kept, (theta, centre, value) = _without_outliers(features, log_y, limit, delta)
     residual = log_y - kernels.log_sum(features, theta[None])[0][0]
     drawn = _draw(
         features[:, kept] - centre[:, None],
@@ -136,7 +138,40 @@ def fit_sum(
         delta,
         np.random.default_rng(rng),
     )
-    return SumFit(theta, _from_centred(drawn, centre), value, kept, residual)
+    return SumFit(theta, _from_centred(drawn, centre), value, kept, residual, float(y[kept].min()))
+
+
+def _without_outliers(
+    features: Floats, log_y: Floats, limit: float | None, delta: float
+) -> tuple[NDArray[np.bool_], tuple[Floats, Floats, float]]:
+    """Return which points are kept and the fit to them; a limit of None keeps all.
+
+    A point that lies far off while it is fitted and near once it is left out would go back and
+    forth for ever: it is no outlier, and stays in.
+    """
+    n = len(log_y)
+    kept = np.ones(n, dtype=bool)
+    found = _minimise(features, log_y, None, delta)
+    seen = {kept.tobytes()}
+    while limit is not None:
+        residual = log_y - kernels.log_sum(features, found[0][None])[0][0]
+        spread = _NORMAL_MAD * float(np.median(np.abs(residual[kept])))
+        still = np.abs(residual) <= limit * max(spread, 1e-9)
+        if bool((still == kept).all()):
+            break
+        if still.sum() < 2 * n / 3:
+            msg = (
+                f"{n - int(still.sum())} of {n} points lie far from one law: they are no outliers. "
+                "Select points of one recipe, or keep all with --outliers keep."
+            )
+            raise DataError(msg)
+        again = still.tobytes() in seen
+        kept = kept | still if again else still
+        found = _minimise(features[:, kept], log_y[kept], found[0], delta)
+        if again:
+            break
+        seen.add(kept.tobytes())
+    return kept, found
 
 
 def _minimise(

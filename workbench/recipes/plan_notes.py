@@ -41,7 +41,7 @@ def batch_notes(
     *,
     given_batch: float | None,
 ) -> list[str]:
-    """Warn of a batch above B_crit, and of rounding or laws that moved it."""
+    """Warn of a batch above B_crit, and of whole sequences that moved it."""
     notes = []
     if batch > critical:
         more = tokens_to_same_loss(batch, critical=critical) / tokens_to_same_loss(

@@ -39,7 +39,7 @@ class Overrides:
     tau : float
         Timescale of the hidden matrices, share of the run.
     batch_size : float, tokens
-        Rounded to whole sequences.
+        Kept to the nearest whole sequence.
     base_lr : float
         Peak learning rate at the proxy.
     peak_lr, weight_decay : float
@@ -132,7 +132,7 @@ def plan_run(
     wanted = tokens_for_tpp(float(tpp), model_size=float(model_size))
     _require_positive("tokens_total", wanted)
     law_batch = preset.batch(model_size=model_size, tokens_total=wanted)
-    batch = context * preset.sequences(given.batch_size or law_batch, context=context)
+    batch = context * _sequences(preset, given.batch_size, law_batch, context)
     steps = steps_for_tokens(wanted, batch_size=batch)
     tokens = float(steps * batch)
     scaling = _scaling(preset, given)
@@ -217,6 +217,13 @@ def _scaling(preset: Recipe, given: Overrides) -> Scaling | None:
         depth=depth or base_depth or 1,
         base_depth=base_depth or 1,
     )
+
+
+def _sequences(preset: Recipe, given: float | None, law: float, context: int) -> int:
+    """Return whole sequences: the nearest to a batch that is given, a round number for the law."""
+    if given is None:
+        return preset.sequences(law, context=context)
+    return max(1, round(given / context))
 
 
 def _rates(

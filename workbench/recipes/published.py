@@ -85,6 +85,14 @@ class PrintedLaw:
 CELERITY_ERROR_OF_COMPUTE = PrintedLaw(2.154e38, 0.097, "FLOP")
 CELERITY_ERROR_OF_TOKENS = PrintedLaw(1.188e20, 0.189, "tokens")
 CELERITY_ERROR_OF_SIZE = PrintedLaw(5.081e17, 0.189, "parameters")
+# The same against size, for the families drawn beside Celerity in figures 19 and 20.
+ERROR_OF_SIZE = {
+    "celerity": CELERITY_ERROR_OF_SIZE,
+    "smollm": PrintedLaw(6.197e21, 0.125, "parameters"),
+    "smollm2": PrintedLaw(1.739e19, 0.153, "parameters"),
+    "gemma2": PrintedLaw(2.674e18, 0.164, "parameters"),
+    "gemma3": PrintedLaw(1.039e17, 0.199, "parameters"),
+}
 # Training loss [nats/token].
 LOSS_OF_COMPUTE = {
     "celerity": PrintedLaw(5.105e29, 0.049, "FLOP"),

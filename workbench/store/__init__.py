@@ -6,6 +6,7 @@ from workbench.store.address import Address, to_address
 from workbench.store.consolidate import AddResult
 from workbench.store.recorder import Recorder
 from workbench.store.store import Store, open_store
+from workbench.store.table import matching_rows
 from workbench.store.writer import ENDS, EndStatus, RunWriter
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Recorder",
     "RunWriter",
     "Store",
+    "matching_rows",
     "open_store",
     "to_address",
 ]

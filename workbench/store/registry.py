@@ -24,7 +24,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from workbench.errors import DataError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SHARDS = 32
 _T = TypeVar("_T")
 
@@ -81,6 +81,14 @@ points = sa.Table(
     sa.Column("attempt", sa.Integer, primary_key=True),
     sa.Column("sequence", sa.BigInteger, primary_key=True),
     sa.Column("packed", sa.LargeBinary, nullable=False),
+)
+# Decisions that a run should end; see ``workbench.store.stops``.
+stops = sa.Table(
+    "stops",
+    metadata,
+    sa.Column("run_id", _Text, primary_key=True),
+    sa.Column("reason", _Text, nullable=False),
+    sa.Column("time", sa.Float, nullable=False),
 )
 
 
@@ -252,8 +260,13 @@ class Registry(ABC):
             raise DataError(msg)
         if version < SCHEMA_VERSION:
             with self.write(durable=True) as connection:
-                if value_of(connection, "schema_version", lock=True) < SCHEMA_VERSION:
+                version = value_of(connection, "schema_version", lock=True)
+                if version < 2:
                     _to_version_2(connection)
+                if version < SCHEMA_VERSION:
+                    stops.create(connection)
+                    now = sa.update(meta).where(meta.c.key == "schema_version")
+                    connection.execute(now.values(value=SCHEMA_VERSION))
 
 
 def _to_version_2(connection: sa.Connection) -> None:
@@ -270,8 +283,6 @@ def _to_version_2(connection: sa.Connection) -> None:
         connection.execute(sa.insert(generations).values(**values))
     connection.exec_driver_sql("ALTER TABLE runs ADD COLUMN folded BIGINT")
     connection.execute(sa.insert(meta), _counters(_shards()))
-    two = sa.update(meta).where(meta.c.key == "schema_version").values(value=2)
-    connection.execute(two)
 
 
 def _shards() -> dict[str, int]:

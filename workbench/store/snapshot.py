@@ -107,6 +107,18 @@ class Snapshot:
         )
 
 
+def lost_runs(registry: Registry) -> frozenset[str]:
+    """Return the runs that say they are running and were not heard of for `LEASE_SECONDS`."""
+
+    def ask(connection: sa.Connection) -> frozenset[str]:
+        now = connection.execute(sa.select(clock())).scalar_one()
+        silent = runs.c.heartbeat < now - LEASE_SECONDS
+        asked = sa.select(runs.c.run_id).where(runs.c.status == "running", silent)
+        return frozenset(map(str, connection.execute(asked).scalars()))
+
+    return registry.query(ask)
+
+
 def take_snapshot(
     registry: Registry, *, unsettled_only: bool = False, everything: bool = False
 ) -> Snapshot:

@@ -26,7 +26,8 @@ from workbench.store.moments import kept, read_now, read_past
 from workbench.store.places import open_places
 from workbench.store.registry import Registry, revision_of
 from workbench.store.repair import Repair, repair_store
-from workbench.store.snapshot import Snapshot, read_settled
+from workbench.store.snapshot import Snapshot, lost_runs, read_settled
+from workbench.store.stops import Stops
 from workbench.store.table import run_table
 from workbench.store.tier import CurveTier, Generation
 from workbench.store.writer import RunWriter
@@ -104,6 +105,11 @@ class Store:
         """Folder of the consolidated curves; None where they lie elsewhere."""
         return self._curves.root if isinstance(self._curves, FolderTier) else None
 
+    @property
+    def stops(self) -> Stops:
+        """The decisions that runs should end."""
+        return Stops(self._registry)
+
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
         self._registry.close()
@@ -112,6 +118,13 @@ class Store:
         """Return a number that grows with every change a reader could see; cheap to poll."""
         with self._registry.read() as connection:
             return revision_of(connection)
+
+    def lost(self) -> frozenset[str]:
+        """Return the runs that say they are running and have not been heard of for two minutes.
+
+        Cheap to poll; a run becomes lost without any change of `revision`.
+        """
+        return lost_runs(self._registry)
 
     def history(self) -> list[Generation]:
         """Return the generations of consolidated curves that can still be read, oldest first.

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from workbench.schema import (
     LOSSES,
+    Filter,
     coordinate_names,
     derive,
     make_runs,
+    matching,
     record_names,
     row_bounds,
     run_names,
@@ -74,3 +78,28 @@ def summaries(runs: xr.Dataset) -> dict[str, dict[str, Any]]:
         run_id: summary({n: v[bounds[i] : bounds[i + 1]] for n, v in columns.items()})
         for i, run_id in enumerate(run_names(runs))
     }
+
+
+def matching_rows(table: pd.DataFrame, where: Sequence[Filter | str]) -> NDArray[np.bool_]:
+    """Return which rows of a table of runs meet every condition, shape (run,).
+
+    Parameters
+    ----------
+    table : DataFrame
+        From ``Store.table``, perhaps with further columns.
+    where : sequence of Filter or str
+        ``NAME OP VALUE`` conditions on its columns.
+
+    Raises
+    ------
+    ArgumentError
+        If a condition is malformed or names no column.
+    """
+    columns = {str(name): ("run", _plain_column(table[name])) for name in table.columns}
+    return matching(xr.Dataset(columns, coords={"run": np.arange(len(table))}), where)
+
+
+def _plain_column(values: pd.Series[Any]) -> np.ndarray:
+    if pd.api.types.is_numeric_dtype(values):
+        return values.to_numpy(dtype=float)
+    return values.fillna("").astype(str).to_numpy(dtype=str)

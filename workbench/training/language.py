@@ -12,21 +12,21 @@ is known, so a batch's loss can be reported without most of its sampling noise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.training.task import stream_generator
+
 Purpose = Literal["train", "held-out"]
 _STREAM_OF: dict[Purpose, int] = {"train": 0, "held-out": 1}
 _STATIONARY_TOLERANCE = 1e-15
-_STEPS_PER_BLOCK = 64
 
 
 @dataclass(frozen=True)
-class Batch:
+class Text:
     """Sequences and how surprising each of their tokens truly is.
 
     Parameters
@@ -89,7 +89,7 @@ class MarkovLanguage:
         self._surprise = surprise.ravel()
         self._pair_cdf = np.cumsum(self.stationary)
 
-    def sample(self, sequences: int, context: int, rng: np.random.Generator) -> Batch:
+    def sample(self, sequences: int, context: int, rng: np.random.Generator) -> Text:
         """Draw sequences of ``context + 1`` tokens, each started from the stationary pairs.
 
         Parameters
@@ -101,7 +101,7 @@ class MarkovLanguage:
 
         Returns
         -------
-        Batch
+        Text
         """
         vocab = self.vocab
         tokens = np.empty((context + 1, sequences), np.int64)
@@ -118,30 +118,12 @@ class MarkovLanguage:
             nll[position - 2] = self._surprise[row + token]
             tokens[position] = token
             pair = (pair % vocab) * vocab + token
-        return Batch(np.ascontiguousarray(tokens.T), np.ascontiguousarray(nll.T))
-
-    def batches(self, sequences: int, context: int, *, seed: int) -> Iterator[Batch]:
-        """Yield fresh training batches for ever, a pure function of the arguments and the step.
-
-        Whole blocks of steps are drawn at once because the cost is per call, not per token.
-        """
-        block = 0
-        while True:
-            rng = _generator("train", seed, block)
-            drawn = self.sample(sequences * _STEPS_PER_BLOCK, context, rng)
-            for start in range(0, len(drawn.tokens), sequences):
-                rows = slice(start, start + sequences)
-                yield Batch(drawn.tokens[rows], drawn.nll[rows])
-            block += 1
-
-    def held_out(self, sequences: int, context: int, *, seed: int = 0) -> Batch:
-        """Return a fixed evaluation set, disjoint in randomness from every training stream."""
-        return self.sample(sequences, context, _generator("held-out", seed, 0))
+        return Text(np.ascontiguousarray(tokens.T), np.ascontiguousarray(nll.T))
 
 
-def _generator(purpose: Purpose, seed: int, block: int) -> np.random.Generator:
-    # SeedSequence hashes all of the words: neighbouring seeds and blocks share nothing.
-    return np.random.default_rng([_STREAM_OF[purpose], seed, block])
+def text_generator(purpose: Purpose, seed: int, block: int) -> np.random.Generator:
+    """Return the source of randomness of one block of one stream."""
+    return stream_generator(_STREAM_OF[purpose], seed, block)
 
 
 def _random_effect(rng: np.random.Generator, size: int) -> NDArray[np.float64]:

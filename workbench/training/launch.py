@@ -1,19 +1,16 @@
-"""Train a family with the processes of this machine, one torch thread each."""
+"""Train a family: what is left of it becomes jobs, and a launcher trains them."""
 
 from __future__ import annotations
 
 import math
-import multiprocessing
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from importlib.util import find_spec
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnContext, SpawnProcess
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -21,15 +18,27 @@ import pandas as pd
 
 from workbench.errors import ArgumentError, DataError
 from workbench.store import Address, Store, open_store
-from workbench.training.language import MarkovLanguage
-from workbench.training.plan import CHUNK_TOKENS, FamilyPlan, RunPlan, plan_family
+from workbench.training.checkpoint import clear_finished
+from workbench.training.jobs import jobs_of
+from workbench.training.launchers import open_launcher
+from workbench.training.plan import FamilyPlan, RunPlan, plan_family
+from workbench.training.preflight import require_memory, require_room, require_torch
 from workbench.training.progress import Tracker, TrainEvent
+from workbench.training.report import (
+    Assignment,
+    Crew,
+    Job,
+    Launcher,
+    LauncherName,
+    Pace,
+    WantedDevice,
+)
 from workbench.training.spec import FamilySpec, parse_spec
-from workbench.training.worker import Assignment, Report, work
+from workbench.training.task import Task
+from workbench.training.tasks import build_task, check_own_task
 
-_POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 10.0
-"""After Ctrl-C processes end by themselves within this time, or are ended."""
+"""After Ctrl-C workers end by themselves within this time, or are ended."""
 
 
 class RunOutcome(TypedDict):
@@ -67,13 +76,23 @@ def train_family(
     store_path: str | os.PathLike[str] | Address,
     *,
     family: str | None = None,
+    task: Task | None = None,
     processes: int | None = None,
+    launcher: LauncherName | AbstractContextManager[Launcher] = "local",
+    scheduler: str | None = None,
+    device: WantedDevice = "auto",
+    checkpoints: str | os.PathLike[str] | None = None,
+    pace: Pace | None = None,
     resume: bool = True,
     progress: bool = True,
     on_event: Callable[[TrainEvent], None] | None = None,
     stop: threading.Event | None = None,
 ) -> TrainResult:
     """Train the runs of a family that are not done yet, writing them live into a store.
+
+    Runs that did not finish go on from their checkpoints, bit for bit on the same kind of machine;
+    what killed processes have written stays. Runs that were decided to stop (``Store.stops``) leave
+    their batch within about a second and are not taken up again while the decision stands.
 
     Processes are spawned, so a script must call this under ``if __name__ == "__main__":``.
 
@@ -85,13 +104,28 @@ def train_family(
         Folder or URL of the store; made when it is missing.
     family : str, optional
         Name in the store, instead of the spec's own.
+    task : Task, optional
+        What the models learn, where the spec has ``[task] name = "own"``: any object with the
+        members of `Task`, or a `FunctionTask`.
     processes : int, optional
-        Training processes; by default one per core this process may use.
+        Training processes; by default one per core this process may use, or per CUDA device.
+    launcher : {"local", "dask"} or context manager of a Launcher
+        Who trains: processes of this machine, or the workers of a Dask cluster.
+    scheduler : str, optional
+        With ``"dask"``: address of the cluster's scheduler, or ``"slurm"`` to have workers queued
+        by dask-jobqueue as its configuration says; by default a cluster on this machine.
+    device : {"auto", "cpu", "cuda"}
+        Where to compute; ``auto`` takes CUDA devices where there are any. One worker per device: a
+        model is never split over several.
+    checkpoints : path, optional
+        Folder of the checkpoints, which all workers reach; by default in the folder of the store,
+        or of its curves.
+    pace : Pace, optional
+        When checkpoints are written; every 30 s by default.
     resume : bool
-        Go on with a family that the store knows: runs that are done are kept, the others start
-        again from their first step. False raises when the store has any of the runs.
+        Go on with a family that the store knows. False raises when the store has any of the runs.
     progress : bool
-        Show a progress bar with the time left on stderr.
+        Show a progress bar with the time left: on stderr, in a notebook below the cell.
     on_event : callable, optional
         Called in this thread with a `TrainEvent` at the start, about twice a second, whenever a
         run ends, and at the end.
@@ -105,60 +139,88 @@ def train_family(
     Raises
     ------
     ArgumentError
-        If the spec cannot be planned, `processes` is below 1, torch is not installed, or
-        ``resume=False`` and the store has runs of this name.
+        If the spec cannot be planned or trained here (no torch, no such device, no room in its
+        memory or on the disk), an option is wrong, or ``resume=False`` and the store has runs of
+        this name.
     DataError
-        If the store holds runs of the same name with other settings, or a process died.
+        If the store holds runs of the same name with other settings, runs failed, or workers died
+        again and again.
     KeyboardInterrupt
-        On Ctrl-C, after the processes have stopped and unfinished runs are marked stopped.
+        On Ctrl-C, after checkpoints are written and unfinished runs are marked stopped.
     """
     started = time.monotonic()
     if family is not None:
         spec = parse_spec(spec.model_dump() | {"family": family})
     plan = plan_family(spec)
-    _check_call(processes)
+    if task is not None:
+        check_own_task(task, spec)
+    require_torch()
+    place = launcher
+    if isinstance(place, str):
+        place = open_launcher(place, scheduler=scheduler, processes=processes, device=device)
     with closing(open_store(store_path, create=True)) as store:
-        todo = _unfinished(plan, store.table(), resume=resume)
-        tracker = Tracker(plan, todo, started=started, show=progress, on_event=on_event)
+        todo = _unfinished(plan, store, resume=resume)
+        folder = checkpoint_folder(store, checkpoints) / spec.family
+        # Made after the checks: a bar that is drawn would stand before their message.
+        track = partial(Tracker, plan, todo, started=started, show=progress, on_event=on_event)
         if todo:
-            _register(store, plan, todo)
-            _run_processes(store, plan, todo, tracker, processes, stop or threading.Event())
+            with place as opened:
+                assignment, jobs = _prepare(store, plan, task, todo, opened, folder, pace or Pace())
+                tracker = track()
+                crew = opened.start(assignment, jobs)
+                _see_through(store, plan, crew, tracker, stop or threading.Event())
             store.consolidate()
+        else:
+            tracker = track()
         outcomes = _outcomes(plan, store.table())
+        clear_finished(folder, [row["run_id"] for row in outcomes if row["status"] == "done"])
     seconds = time.monotonic() - started
     tracker.finish()
     return TrainResult(spec.family, outcomes, tracker.steps_made / seconds, seconds)
 
 
-def jobs_of(runs: Sequence[RunPlan], *, processes: int) -> tuple[tuple[RunPlan, ...], ...]:
-    """Group runs into jobs: rows of one batch, as many as stay in the cache, costliest job first.
+def checkpoint_folder(store: Store, given: str | os.PathLike[str] | None) -> Path:
+    """Return where a store has its checkpoints.
 
-    A group is split further when there would be fewer jobs than processes.
+    Raises
+    ------
+    ArgumentError
+        If none is given and the store has no folder.
     """
-    groups: dict[tuple[object, int], list[RunPlan]] = {}
-    for run in runs:
-        groups.setdefault((run.shape, run.sequences), []).append(run)
-    jobs: list[tuple[RunPlan, ...]] = []
-    for members in groups.values():
-        fitting = max(1, CHUNK_TOKENS // members[0].batch_size)
-        rows = min(fitting, math.ceil(len(members) / processes))
-        jobs += [tuple(members[i : i + rows]) for i in range(0, len(members), rows)]
-    return tuple(sorted(jobs, key=lambda job: -sum(run.cost for run in job)))
-
-
-def _check_call(processes: int | None) -> None:
-    if processes is not None and processes < 1:
-        msg = f"processes must be at least 1, found {processes}."
-        raise ArgumentError(msg)
-    if find_spec("torch") is None:
+    if given is not None:
+        return Path(given).absolute()
+    home = store.address.root or store.root
+    if home is None:
         msg = (
-            "Training needs torch, which is not installed: pip install 'collapse-workbench[train]'"
+            f"The store {store} has no folder that could hold checkpoints. Name one that every "
+            "worker reaches with --checkpoints FOLDER."
         )
         raise ArgumentError(msg)
+    return home.absolute() / "checkpoints"
 
 
-def _unfinished(plan: FamilyPlan, table: pd.DataFrame, *, resume: bool) -> list[RunPlan]:
-    known = {row["run_id"]: row for row in table.to_dict("records")}
+def _prepare(
+    store: Store,
+    plan: FamilyPlan,
+    task: Task | None,
+    todo: Sequence[RunPlan],
+    place: Launcher,
+    folder: Path,
+    pace: Pace,
+) -> tuple[Assignment, tuple[Job, ...]]:
+    """Check that the runs can be trained there, and say in the store that they will come."""
+    require_memory(todo, memory=place.memory)
+    jobs = jobs_of(plan.spec, todo, workers=place.workers, checkpoints=folder, device=place.device)
+    require_room(folder, jobs, workers=place.workers)
+    _register(store, plan, task, todo)
+    address = store.address
+    if address.root is not None:  # workers may have been started in another folder
+        address = replace(address, root=address.root.absolute())
+    return Assignment(plan.spec, address, folder, pace, place.device, task), jobs
+
+
+def _unfinished(plan: FamilyPlan, store: Store, *, resume: bool) -> list[RunPlan]:
+    known = {row["run_id"]: row for row in store.table().to_dict("records")}
     present = [run for run in plan.runs if run.run_id in known]
     if present and not resume:
         msg = (
@@ -168,8 +230,14 @@ def _unfinished(plan: FamilyPlan, table: pd.DataFrame, *, resume: bool) -> list[
         raise ArgumentError(msg)
     for run in present:
         _check_same(run, known[run.run_id])
-    done = {run_id for run_id, row in known.items() if row["status"] == "done"}
-    return [run for run in plan.runs if run.run_id not in done]
+    status = {run_id: row["status"] for run_id, row in known.items()}
+    decided = store.stops.reasons()
+    return [
+        run
+        for run in plan.runs
+        if status.get(run.run_id) != "done"
+        and not (status.get(run.run_id) == "stopped" and run.run_id in decided)
+    ]
 
 
 def _check_same(run: RunPlan, row: dict[Any, Any]) -> None:
@@ -186,33 +254,28 @@ def _check_same(run: RunPlan, row: dict[Any, Any]) -> None:
             raise DataError(msg)
 
 
-def _register(store: Store, plan: FamilyPlan, todo: Sequence[RunPlan]) -> None:
+def _register(store: Store, plan: FamilyPlan, task: Task | None, todo: Sequence[RunPlan]) -> None:
     """Say in the store which runs will come, so that they are seen before they start."""
-    entropy = MarkovLanguage(**plan.spec.task.effects()).entropy
+    entropy = (task or build_task(plan.spec)).entropy
+    known_loss = {"irreducible_loss": entropy} if math.isfinite(entropy) else {}
     known = set(store.table()["run_id"])
     for run in todo:
         if run.run_id not in known:
-            attributes = run.coordinates() | {"irreducible_loss": entropy}
+            attributes = run.coordinates() | known_loss
             store.plan_run(run.run_id, family=plan.spec.family, attributes=attributes)
 
 
-def _run_processes(
-    store: Store,
-    plan: FamilyPlan,
-    todo: Sequence[RunPlan],
-    tracker: Tracker,
-    processes: int | None,
-    stop: threading.Event,
+def _see_through(
+    store: Store, plan: FamilyPlan, crew: Crew, tracker: Tracker, stop: threading.Event
 ) -> None:
-    count = min(processes or available_cores(), len(todo))
-    assignment = Assignment(plan.spec, store.address, jobs_of(todo, processes=count))
-    crew = _Crew(assignment, count)
-    interrupted = False
+    """Follow the crew to its end; raise when it was interrupted or runs were not finished."""
+    asked = interrupted = False
     patience = math.inf
     while crew.working:
         try:
-            if stop.is_set():
-                crew.stop.set()
+            if stop.is_set() and not asked:
+                asked = True
+                crew.stop()
             if time.monotonic() > patience:
                 crew.terminate()
             for report in crew.reports():
@@ -221,14 +284,14 @@ def _run_processes(
         except KeyboardInterrupt:
             if interrupted:
                 crew.terminate()
-            interrupted = True
+            asked = interrupted = True
             patience = time.monotonic() + _PATIENCE_SECONDS
-            crew.stop.set()
+            crew.stop()
         except BaseException:
             # A listener that raises must not leave processes training behind its back.
             crew.terminate()
             raise
-    _close_open_runs(store, plan, tracker, asked=interrupted or stop.is_set())
+    _close_open_runs(store, plan, tracker.open_runs, asked=asked)
     if interrupted:
         tracker.finish()
         raise KeyboardInterrupt
@@ -237,27 +300,25 @@ def _run_processes(
         raise DataError(_why(crew, tracker))
 
 
-def _close_open_runs(store: Store, plan: FamilyPlan, tracker: Tracker, *, asked: bool) -> None:
-    """Mark what no process will finish any more; taking a run over also locks its writer out."""
+def _close_open_runs(
+    store: Store, plan: FamilyPlan, open_runs: Collection[str], *, asked: bool
+) -> None:
+    """Mark what no worker will finish any more; taking a run over also locks its writer out."""
     table = store.table()
-    # A process may have been killed after it finished a run and before it said so.
+    # A worker may have been killed after it finished a run and before it said so.
     done = set(table["run_id"][table["status"] == "done"])
-    for run_id in tracker.open_runs:
+    for run_id in open_runs:
         if run_id not in done:
             writer = store.start_run(run_id, family=plan.spec.family)
             writer.finish("stopped" if asked else "failed")
 
 
-def _why(crew: _Crew, tracker: Tracker) -> str:
-    again = "Run the same command again: finished runs are kept."
+def _why(crew: Crew, tracker: Tracker) -> str:
+    again = "Run the same command again: finished runs are kept, the others go on."
     if tracker.errors:
         run_id, error = next(iter(tracker.errors.items()))
         return f"{len(tracker.errors)} runs failed; the first, {run_id!r}: {error}. {again}"
-    codes = ", ".join(map(str, crew.died))
-    return (
-        f"A training process ended before its work was done (exit code {codes}; a negative code is "
-        f"the signal that killed it, often for lack of memory). {again}"
-    )
+    return f"Training was given up: {'; '.join(crew.died)}. {again}"
 
 
 def _outcomes(plan: FamilyPlan, table: pd.DataFrame) -> tuple[RunOutcome, ...]:
@@ -270,78 +331,3 @@ def _outcomes(plan: FamilyPlan, table: pd.DataFrame) -> tuple[RunOutcome, ...]:
         )
         for run in plan.runs
     )
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Start children deaf to Ctrl-C: it reaches the whole group, but only this process decides."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-class _Crew:
-    """The spawned processes: each has its own pipe, so one that dies cannot block the others."""
-
-    def __init__(self, assignment: Assignment, count: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.stop = context.Event()
-        # Kept here: the processes open it by name while they start.
-        self._next_job = context.Value("q", 0)
-        self.died: list[int] = []
-        self._members: dict[Connection, SpawnProcess] = {}
-        with _without_interrupts():
-            for number in range(count):
-                self._start(context, assignment, number)
-
-    def _start(self, context: SpawnContext, assignment: Assignment, number: int) -> None:
-        reader, writer = context.Pipe(duplex=False)
-        process = context.Process(
-            target=work,
-            args=(assignment, self._next_job, self.stop, writer),
-            name=f"train-{number}",
-            daemon=True,
-        )
-        process.start()
-        writer.close()
-        self._members[reader] = process
-
-    @property
-    def working(self) -> bool:
-        """Whether any process is still there."""
-        return bool(self._members)
-
-    def reports(self) -> list[Report]:
-        """Return what came in; waits a moment when nothing has."""
-        found: list[Report] = []
-        for ready in wait(list(self._members), timeout=_POLL_SECONDS):
-            assert isinstance(ready, Connection)
-            try:
-                found.append(ready.recv())
-            except EOFError:
-                self._leave(ready)
-        return found
-
-    def terminate(self) -> None:
-        """End the processes at once."""
-        for process in self._members.values():
-            process.terminate()
-
-    def _leave(self, reader: Connection) -> None:
-        process = self._members.pop(reader)
-        process.join()
-        reader.close()
-        if process.exitcode:
-            self.died.append(process.exitcode)

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tqdm.auto import tqdm
-
+from workbench.training.bars import TICK_SECONDS, open_bar
 from workbench.training.plan import FamilyPlan, RunPlan
-from workbench.training.worker import Report
-
-_TICK_SECONDS = 0.5
-_LOG_SECONDS = 10.0
+from workbench.training.report import Report
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ class Tracker:
     started : float
         ``time.monotonic()`` of the call.
     show : bool
-        Draw a bar on stderr.
+        Draw a bar.
     on_event : callable, optional
         Gets a `TrainEvent`.
     """
@@ -79,44 +74,44 @@ class Tracker:
         self._family, self._total = plan.spec.family, len(plan.runs)
         self._plans = {run.run_id: run for run in todo}
         self._steps = dict.fromkeys(self._plans, 0)
+        self._resumed: dict[str, int] = {}
         self.open_runs = dict.fromkeys(self._plans)
         self.errors: dict[str, str] = {}
         self._done = self._total - len(todo)
         self._started, self._on_event = started, on_event
         self._ticked = started
-        self._bar = tqdm(
-            total=100,
-            desc=f"Training {self._family}",
-            disable=not show or not todo,
-            bar_format="{desc}: {percentage:3.0f} % |{bar}|{postfix}",
-        )
-        # A log file gets a line each time: every ten seconds is enough (only a notebook's bar has
-        # a container).
-        plain = not hasattr(self._bar, "container") and not sys.stderr.isatty()
-        self._draw_seconds = _LOG_SECONDS if plain else _TICK_SECONDS
+        self._bar = open_bar(f"Training {self._family}", show=show and bool(todo))
         self._drawn = started
         self._emit("started")
 
     @property
     def steps_made(self) -> int:
-        """Steps of all runs made by this call."""
-        return sum(self._steps.values())
+        """Steps of all runs made by this call, without those that checkpoints had."""
+        return sum(self._steps.values()) - sum(self._resumed.values())
 
     @property
     def share(self) -> float:
         """Share of the work made, weighted by what a step of each run costs."""
+        return self._share(self._steps)
+
+    def _share(self, steps: Mapping[str, int]) -> float:
         total = sum(run.cost for run in self._plans.values())
         made = sum(
-            run.cost * self._steps[run_id] / run.total_steps for run_id, run in self._plans.items()
+            run.cost * steps[run_id] / run.total_steps for run_id, run in self._plans.items()
         )
         return made / total if total else 1.0
 
     def take(self, report: Report) -> None:
-        """Take the report of a process."""
-        self._steps[report.run_id] = report.steps
+        """Take the report of a job."""
+        if report.run_id not in self.open_runs:  # told again by a worker that took a job over
+            return
+        if report.resumed is not None:
+            # A job that is taken over by another worker was resumed where it was first.
+            self._resumed.setdefault(report.run_id, report.resumed)
+        self._steps[report.run_id] = max(report.steps, self._steps[report.run_id])
         if report.status == "running":
             return
-        self.open_runs.pop(report.run_id, None)
+        self.open_runs.pop(report.run_id)
         self._done += report.status == "done"
         if report.error:
             self.errors[report.run_id] = report.error
@@ -125,9 +120,9 @@ class Tracker:
     def tick(self) -> None:
         """Refresh the bar and tell the listener, about twice a second."""
         now = time.monotonic()
-        if now - self._ticked >= _TICK_SECONDS:
+        if now - self._ticked >= TICK_SECONDS:
             self._ticked = now
-            if now - self._drawn >= self._draw_seconds:
+            if now - self._drawn >= self._bar.seconds:
                 self._drawn = now
                 self._draw()
             self._emit("progress")
@@ -139,17 +134,17 @@ class Tracker:
         self._emit("finished")
 
     def seconds_left(self) -> float | None:
-        """Return an estimate, from the pace of the whole call; None before the first report."""
+        """Return an estimate, from the pace of the whole call; None before the first steps."""
         share = self.share
-        if not share:
+        made = share - self._share(dict.fromkeys(self._plans, 0) | self._resumed)
+        if made <= 0:
             return None
-        return (time.monotonic() - self._started) * (1 - share) / share
+        return (time.monotonic() - self._started) * (1 - share) / made
 
     def _draw(self) -> None:
         left = self.seconds_left()
         time_left = "" if left is None else f", {left:.0f} s left"
-        self._bar.n = round(100 * self.share)
-        self._bar.set_postfix_str(f"{self._done}/{self._total} runs{time_left}")
+        self._bar.draw(self.share, f"{self._done}/{self._total} runs{time_left}")
 
     def _emit(
         self,

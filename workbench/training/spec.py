@@ -5,114 +5,89 @@ from __future__ import annotations
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from workbench.errors import ArgumentError
-from workbench.recipes import Schedule
+from workbench.training.fault_section import NO_FAULT, Fault
+from workbench.training.sections import (
+    BatchRule,
+    Compute,
+    Evaluation,
+    FourierSection,
+    Group,
+    Horizon,
+    MarkovSection,
+    Mlp,
+    Model,
+    Name,
+    Optimizer,
+    OwnSection,
+    Section,
+    Task,
+    Transformer,
+)
 
-Value = TypeVar("Value")
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else (value,)
-
-
-OneOrMore = Annotated[tuple[Value, ...], BeforeValidator(_listed), Field(min_length=1)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Model(_Section):
-    """The transformer; only its width varies within a family."""
-
-    depth: Count = 2
-    head_size: Count = 8
-    expansion: Count = 4
-    context: Annotated[int, Field(ge=3)] = 32
-    base_width: Count = 32
-
-
-class Task(_Section):
-    """The order-2 Markov language (see `workbench.training.language`)."""
-
-    name: Literal["markov-2"] = "markov-2"
-    vocab: Annotated[int, Field(ge=2, le=256)] = 128
-    zipf: float = 1.0
-    lag1: float = 1.5
-    lag2: float = 1.0
-    seed: Seed = 7
-
-    def effects(self) -> dict[str, Any]:
-        """Return what `MarkovLanguage` is made from."""
-        return self.model_dump(exclude={"name"})
+__all__ = [
+    "Compute",
+    "Evaluation",
+    "FamilySpec",
+    "Group",
+    "Optimizer",
+    "load_spec",
+    "parse_spec",
+    "preset_names",
+    "spec_schema",
+]
 
 
-class Optimizer(_Section):
-    """AdamW; `peak_lr` holds at the base width, decay follows from τ."""
-
-    peak_lr: Positive = 0.016
-    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
-    epsilon: Positive = 1e-12
-
-
-class BatchRule(_Section):
-    """Sequences per step: the same for all sizes, or ∝ N with `sequences` at `at_width`."""
-
-    rule: Literal["model_size", "fixed"] = "model_size"
-    sequences: Count = 8
-    at_width: Count = 16
-
-
-class Evaluation(_Section):
-    """Held-out loss: how often in a run, evenly spaced with the end, and on how many sequences."""
-
-    points: Count = 20
-    sequences: Count = 512
-
-
-class Group(_Section):
-    """A grid of runs: every combination of the listed values."""
-
-    width: OneOrMore[Count]
-    tau: OneOrMore[Positive]
-    tpp: OneOrMore[Positive]
-    schedule: OneOrMore[Schedule] = ("linear",)
-    seed: OneOrMore[Seed] = (0,)
-    data_seed: Seed | None = None
-    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    decay_fraction: Fraction | None = None
-    final_lr_fraction: Fraction = 0.0
-
-
-class FamilySpec(_Section):
+class FamilySpec(Section):
     """A family of runs that share a recipe.
 
     Parameters
     ----------
     family : str
         Name of the family; run identifiers start with it.
-    model, task, optimizer, batch, evaluation : sections
+    model, task, optimizer, compute, batch, horizon, evaluation : sections
         Shared by all runs.
     group : tuple of Group
         One or more grids.
+    fault : tuple of Fault
+        What may go wrong; it happens to the groups that name it.
     """
 
-    family: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
-    model: Model = Model()
-    task: Task = Task()
+    family: Name
+    model: Model = Transformer()
+    task: Task = MarkovSection()
     optimizer: Optimizer = Optimizer()
+    compute: Compute = Compute()
     batch: BatchRule = BatchRule()
+    horizon: Horizon = Horizon()
     evaluation: Evaluation = Evaluation()
     group: Annotated[tuple[Group, ...], Field(min_length=1)]
+    fault: tuple[Fault, ...] = ()
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> FamilySpec:
+        numbers = isinstance(self.task, FourierSection)
+        if not isinstance(self.task, OwnSection) and numbers != isinstance(self.model, Mlp):
+            msg = (
+                f"model kind {self.model.kind!r} cannot learn task {self.task.name!r}: the mlp "
+                "learns fourier, the transformer all other tasks"
+            )
+            raise ValueError(msg)
+        for number, group in enumerate(self.group, start=1):
+            if (group.tau is None) == (group.weight_decay is None):
+                found = "neither" if group.tau is None else "both"
+                msg = f"group number {number} has {found} of tau and weight_decay: give one"
+                raise ValueError(msg)
+        if self.evaluation.noise_batches and self.optimizer.name == "muon":
+            msg = "evaluation noise_batches needs Adam's second moment: muon keeps none"
+            raise ValueError(msg)
+        _check_faults(self)
+        return self
 
     def with_other_seeds(self, shift: int) -> FamilySpec:
         """Return the same family with other luck: `shift` is added to every seed."""
@@ -134,6 +109,16 @@ def preset_names() -> tuple[str, ...]:
     return tuple(sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml")))
 
 
+def preset_text(name: str) -> str:
+    """Return the TOML text of a preset."""
+    return (files("workbench.training") / "presets" / f"{name}.toml").read_text("utf-8")
+
+
+def spec_schema() -> dict[str, Any]:
+    """Return the JSON schema of family specs, for editors and for other programs."""
+    return FamilySpec.model_json_schema()
+
+
 def load_spec(name_or_path: str | Path) -> FamilySpec:
     """Read a family spec.
 
@@ -153,10 +138,7 @@ def load_spec(name_or_path: str | Path) -> FamilySpec:
         the message names the first key that is wrong.
     """
     name = str(name_or_path)
-    if name in preset_names():
-        text = (files("workbench.training") / "presets" / f"{name}.toml").read_text("utf-8")
-    else:
-        text = _text_of(Path(name_or_path))
+    text = preset_text(name) if name in preset_names() else _text_of(Path(name_or_path))
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -173,6 +155,21 @@ def parse_spec(content: dict[str, Any], *, source: str = "(given as a dict)") ->
         raise ArgumentError(_explain(error, source)) from error
 
 
+def _check_faults(spec: FamilySpec) -> None:
+    names = [fault.name for fault in spec.fault]
+    for name in names:
+        if name == NO_FAULT or names.count(name) > 1:
+            why = "means no fault" if name == NO_FAULT else "is given twice"
+            msg = f"fault name {name!r} {why}: give every [[fault]] a name of its own"
+            raise ValueError(msg)
+    for number, group in enumerate(spec.group, start=1):
+        for name in group.fault:
+            if name not in (NO_FAULT, *names):
+                known = ", ".join((NO_FAULT, *names))
+                msg = f"group number {number} names fault {name!r}; known are {known}"
+                raise ValueError(msg)
+
+
 def _text_of(path: Path) -> str:
     try:
         return path.read_text("utf-8")
@@ -187,28 +184,56 @@ def _text_of(path: Path) -> str:
 def _explain(error: ValidationError, source: str) -> str:
     found_wrong = error.errors()
     first = found_wrong[0]
-    place = _place(first["loc"])
+    place, section = _place(first["loc"])
     # An entry that is refused also makes its list too short: not a second mistake.
     more = sum(e["type"] != "too_short" for e in found_wrong[1:])
     rest = f" ({more} more after it.)" if more else ""
-    if first["type"] == "extra_forbidden":
-        known = ", ".join(_known_keys(first["loc"]))
-        return f"Family spec {source}: unknown key {place}. Known there: {known}.{rest}"
-    if first["type"] == "missing":
-        return f"Family spec {source}: {place} is missing. Add it.{rest}"
+    match first["type"]:
+        case "extra_forbidden":
+            known = ", ".join(section.model_fields)
+            return f"Family spec {source}: unknown key {place}. Known there: {known}.{rest}"
+        case "missing":
+            return f"Family spec {source}: {place} is missing. Add it.{rest}"
+        case "value_error":
+            return f"Family spec {source}: {first['ctx']['error']}.{rest}"
+        case "union_tag_invalid":
+            known = first["ctx"]["expected_tags"]
+            found = f"found {first['ctx']['tag']!r}, known are {known}"
+            return f"Family spec {source}: {place} is of no known kind: {found}.{rest}"
     found = f", found {first['input']!r}"
     return f"Family spec {source}: {place} is wrong: {first['msg']}{found}.{rest}"
 
 
-def _place(location: tuple[int | str, ...]) -> str:
-    words = [f"number {part + 1}" if isinstance(part, int) else str(part) for part in location]
-    return " ".join(words)
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+def _place(location: tuple[int | str, ...]) -> tuple[str, type[BaseModel]]:
+    """Return where an error is, in words, and the section that the last key belongs to."""
+    words: list[str] = []
+    inside: Any = FamilySpec
     section: type[BaseModel] = FamilySpec
-    for part in location[:-1]:
-        if isinstance(part, str):
-            annotation: Any = section.model_fields[part].annotation
-            section = Group if part == "group" else annotation
-    return list(section.model_fields)
+    for part in location:
+        sections = _sections_in(inside)
+        if len(sections) > 1:
+            # The tag that chose among the sections is no key of the file.
+            inside = next((s for s in sections if _tag_of(s) == part), sections[0])
+        elif isinstance(part, int):
+            words.append(f"number {part + 1}")
+        elif sections:
+            section = sections[0]
+            words.append(part)
+            field = section.model_fields.get(part)
+            inside = field.annotation if field else None
+        else:
+            break  # a branch of a union of plain values
+    return " ".join(words), section
+
+
+def _sections_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Union, UnionType, Annotated, tuple):
+        return [s for part in get_args(annotation) for s in _sections_in(part)]
+    return []
+
+
+def _tag_of(section: type[BaseModel]) -> str:
+    key = "kind" if "kind" in section.model_fields else "name"
+    return str(get_args(section.model_fields[key].annotation)[0])

@@ -1,4 +1,4 @@
-"""What a training process does: take the next job, train its rows, write their curves live.
+"""What a training process does: take a job, train it, ask for the next; ends with its launcher.
 
 Importing this module must not load torch: the environment it reads is set first.
 """
@@ -7,229 +7,104 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from multiprocessing import parent_process
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from multiprocessing.connection import Connection
-from multiprocessing.sharedctypes import Synchronized
-from multiprocessing.synchronize import Event
-from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from workbench.store import Address, open_store
-from workbench.store.writer import EndStatus, RunWriter
-from workbench.training.language import MarkovLanguage
-from workbench.training.plan import RunPlan
+from workbench.training.job import train_job
+from workbench.training.report import Assignment, Job, Report
 from workbench.training.spec import FamilySpec
-
-if TYPE_CHECKING:
-    from workbench.training.engine import StepRecord
-
-FLUSH_SECONDS = 1.0
+from workbench.training.task import Task
+from workbench.training.tasks import build_task
 
 
-@dataclass(frozen=True)
-class Assignment:
-    """What every process of a launch is given.
-
-    Parameters
-    ----------
-    spec : FamilySpec
-        The family.
-    store : Address
-        Where the store is opened; what it prints as holds no password.
-    jobs : tuple of tuple of RunPlan
-        Runs that train as rows of one batch, costliest job first.
-    """
-
-    spec: FamilySpec
-    store: Address
-    jobs: tuple[tuple[RunPlan, ...], ...]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a process tells the launcher about one run.
-
-    Parameters
-    ----------
-    run_id : str
-        Which.
-    steps : int
-        Steps made so far.
-    status : {"running", "done", "stopped", "failed"}
-        Where it stands.
-    final_loss : float, nats/token
-        Held-out loss at the end; NaN before.
-    error : str
-        Why it failed, if it did.
-    """
-
-    run_id: str
-    steps: int
-    status: Literal["running", "done", "stopped", "failed"]
-    final_loss: float = float("nan")
-    error: str = ""
-
-
-def work(
-    assignment: Assignment, next_job: Synchronized[int], stop: Event, reports: Connection
-) -> None:
-    """Train jobs until none is left or `stop` is set; the body of a spawned process.
+def work(assignment: Assignment, environment: Mapping[str, str], line: Connection) -> None:
+    """Train the jobs that come over the line until None comes or the line is cut.
 
     Parameters
     ----------
     assignment : Assignment
-        Jobs and where to write.
-    next_job : Synchronized of int
-        Counter that all processes draw from.
-    stop : Event
-        Set by the launcher to end early; unfinished runs are then marked stopped.
-    reports : Connection
-        Where `Report` goes.
+        What all jobs share.
+    environment : mapping of str to str
+        Variables of this process alone, such as the device it may see.
+    line : Connection
+        To the launcher: `Report` and, whenever this process is free, None go out; `Job` or None
+        come in. Nothing is shared that a killed process could leave locked.
     """
     # Ctrl-C reaches the whole process group; the launcher alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The processes share the cores with the dashboard that draws them: a waiting thread must
-    # sleep, not spin.
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.update(environment)
+    prepare_torch()
+    if hasattr(os, "nice"):
+        os.nice(5)  # a page being opened goes first
+    launcher = _Line(line)
+    while (job := launcher.next_job()) is not None:
+        perform(assignment, job, tell=launcher.tell, halted=launcher.halted)
+
+
+def perform(
+    assignment: Assignment,
+    job: Job,
+    *,
+    tell: Callable[[Report], None],
+    halted: Callable[[], bool],
+) -> None:
+    """Train a job; whatever goes wrong is told of its runs, and raises nothing."""
+    try:
+        task = assignment.task or task_of(assignment.spec)
+        train_job(assignment, job, task, tell=tell, halted=halted)
+    except Exception as error:
+        for run in job.runs:
+            tell(Report(run.run_id, 0, "failed", error=f"{type(error).__name__}: {error}"))
+
+
+def prepare_torch() -> None:
+    """Load torch so that it leaves the other cores to the other workers."""
+    # The workers share the cores with the dashboard that draws them: a waiting thread must sleep,
+    # not spin.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     torch.set_num_threads(1)
-    language = MarkovLanguage(**assignment.spec.task.effects())
-    if hasattr(os, "nice"):
-        os.nice(5)  # a page being opened goes first
-    while not stop.is_set():
-        with next_job.get_lock():
-            number = next_job.value
-            next_job.value += 1
-        if number >= len(assignment.jobs):
-            return
-        _train_job(assignment, assignment.jobs[number], language, stop, reports)
 
 
-def _train_job(
-    assignment: Assignment,
-    plans: tuple[RunPlan, ...],
-    language: MarkovLanguage,
-    stop: Event,
-    reports: Connection,
-) -> None:
-    from workbench.training.engine import train_rows
-
-    spec = assignment.spec
-    with _live_runs(assignment, plans, reports) as runs:
-        flushed = time.monotonic()
-        records = train_rows(plans, language, optimizer=spec.optimizer, evaluation=spec.evaluation)
-        for record in records:
-            for row, run in enumerate(runs):
-                run.add(record, row)
-            if time.monotonic() - flushed >= FLUSH_SECONDS:
-                for run in runs:
-                    run.flush()
-                if stop.is_set() or _orphaned():
-                    return
-                flushed = time.monotonic()
+@lru_cache(maxsize=1)
+def task_of(spec: FamilySpec) -> Task:
+    """Return the task of a family; making one takes seconds, and every job asks for it."""
+    return build_task(spec)
 
 
-def _orphaned() -> bool:
-    parent = parent_process()
-    return parent is not None and not parent.is_alive()
+class _Line:
+    """The worker's end of the line to its launcher."""
 
+    def __init__(self, line: Connection) -> None:
+        self._line = line
+        self._over = False
 
-@contextmanager
-def _live_runs(
-    assignment: Assignment, plans: tuple[RunPlan, ...], reports: Connection
-) -> Iterator[list[_LiveRun]]:
-    """Open the runs in the store; when the block ends, whatever is unfinished is said to be so."""
-    store = open_store(assignment.store)
-    runs: list[_LiveRun] = []
-    try:
-        for plan in plans:
-            writer = store.start_run(plan.run_id, family=assignment.spec.family)
-            runs.append(_LiveRun(plan, writer, reports))
-        yield runs
-    except Exception as error:
-        # Whatever went wrong, these runs will not go on, and the launcher must hear why.
-        for run in runs:
-            run.fail(f"{type(error).__name__}: {error}")
-        if not runs:
-            raise
-    else:
-        for run in runs:
-            if run.open:
-                run.end("stopped")
-    finally:
-        store.close()
-
-
-@dataclass
-class _LiveRun:
-    """One run being written: points wait here for about a second, then go to the store."""
-
-    plan: RunPlan
-    writer: RunWriter
-    reports: Connection
-    open: bool = True
-    _steps: int = 0
-    _waiting: list[tuple[int, float, float]] = field(default_factory=list)
-    _eval_loss: float = float("nan")
-
-    def __post_init__(self) -> None:
-        self._learning_rate = self.plan.peak_lr * self.plan.factors()
-
-    def add(self, record: StepRecord, row: int) -> None:
-        """Take the run's part of a step; at its last step the run ends."""
-        if not self.open:
-            return
-        eval_loss = float(record.eval_loss[row])
-        self._waiting.append((record.step, float(record.train_loss[row]), eval_loss))
-        self._steps = record.step
-        if not np.isnan(eval_loss):
-            self._eval_loss = eval_loss
-        if record.step == self.plan.total_steps:
-            if np.isfinite(eval_loss):
-                self.end("done")
-            else:
-                self.fail(f"the loss at the end is {eval_loss}: the run diverged")
-
-    def flush(self) -> None:
-        """Hand the waiting points to the store and tell the launcher."""
-        if self.open and self._waiting:
-            self._append()
-            self.reports.send(Report(self.plan.run_id, self._steps, "running"))
-
-    def end(self, status: EndStatus, error: str = "") -> None:
-        """Write what waits, end the run in the store and tell the launcher."""
-        if self._waiting:
-            self._append()
-        self.writer.finish(status)
-        self.open = False
-        self.reports.send(Report(self.plan.run_id, self._steps, status, self._eval_loss, error))
-
-    def fail(self, error: str) -> None:
-        """End as failed; if even that cannot be written, the launcher still hears of it."""
-        if not self.open:
-            return
+    def next_job(self) -> Job | None:
+        """Say that this process is free, and wait for a job; None when there is no more."""
+        if self._over:
+            return None
         try:
-            self.end("failed", error)
-        except Exception as second:
-            self.open = False
-            what = f"{error}; and the store did not take the end of the run: {second}"
-            self.reports.send(Report(self.plan.run_id, self._steps, "failed", error=what))
+            self._line.send(None)
+            job: Job | None = self._line.recv()
+        except (EOFError, OSError):
+            return None
+        return job
 
-    def _append(self) -> None:
-        step, train_loss, eval_loss = (
-            np.array(column) for column in zip(*self._waiting, strict=True)
-        )
-        self.writer.append(
-            step=step,
-            tokens=step * self.plan.batch_size,
-            train_loss=train_loss,
-            eval_loss=eval_loss,
-            learning_rate=self._learning_rate[step - 1],
-        )
-        self._waiting.clear()
+    def tell(self, report: Report) -> None:
+        """Send a report; a launcher that is gone has no use for it."""
+        try:
+            self._line.send(report)
+        except OSError:
+            self._over = True
+
+    def halted(self) -> bool:
+        """Tell whether the launcher wants an end, or is gone."""
+        try:
+            if self._line.poll():
+                self._line.recv()
+                self._over = True
+        except (EOFError, OSError):
+            self._over = True
+        return self._over

@@ -47,13 +47,14 @@ def header_html(navigation: str, name: str, badge: str) -> str:
 
 def badge_html(counts: Mapping[str, int], *, live: bool, last_point: str) -> str:
     """Return how many runs there are in each state, and the time of the last point."""
+    lost = f", {counts['lost']} lost: not heard of any more" if counts["lost"] else ""
     if live and counts["running"]:
-        said = f" · {counts['done']} done, {counts['running']} running"
+        said = f" · {counts['done']} done, {counts['running']} running{lost}"
         said += f" · last point {escape(last_point)}" if last_point else ""
         return f'<span class="badge live"><i></i>Live<em>{said}</em></span>'
     other = f", {counts['other']} stopped or failed" if counts["other"] else ""
     running = f", {counts['running']} running" if counts["running"] else ""
-    return f'<span class="badge">{counts["done"]} done<em>{running}{other}</em></span>'
+    return f'<span class="badge">{counts["done"]} done<em>{running}{lost}{other}</em></span>'
 
 
 def last_point_time(runs: xr.Dataset) -> str:

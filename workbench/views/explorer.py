@@ -22,10 +22,10 @@ from workbench.views.explorer_model import ExplorerModel
 from workbench.views.figures import build_canvas
 from workbench.views.normalisation_card import NormalisationCard
 from workbench.views.pages import navigation_html
-from workbench.views.shell import shell
+from workbench.views.shell import card, in_cell, shell
 from workbench.views.source import RunStore, in_event_loop, opened
 from workbench.views.table_card import build_table, show_run, table_frame
-from workbench.views.theme import CARD_CSS, TEXT_CSS, THEME_CONFIG, css_variables
+from workbench.views.theme import CARD_CSS, TEXT_CSS
 
 _WIDE = {"sizing_mode": "stretch_width"}
 _SYNCED = {
@@ -86,6 +86,7 @@ class Explorer(pn.viewable.Viewer):
         self._waiting: Any = None
         self._revision = None if self._store is None else self._store.revision()
         self.model = ExplorerModel(runs, points=points)
+        self.model.lost = frozenset() if self._store is None else self._store.lost()
         self.controls = Controls(self.model)
         self._build_sources(standalone=standalone)
         self._build_cards()
@@ -135,12 +136,12 @@ class Explorer(pn.viewable.Viewer):
         plots = [
             pn.pane.Bokeh(m, margin=0, **_WIDE) for m in (canvas.figure, canvas.below, canvas.note)
         ]
-        self._message_card = _card(self.message)
+        self._message_card = card(self.message)
         self._data_cards = [
-            _card(pn.pane.Bokeh(canvas.verdict, margin=0, **_WIDE), self._nothing_row),
-            _card(top, twin, *plots),
+            card(pn.pane.Bokeh(canvas.verdict, margin=0, **_WIDE), self._nothing_row),
+            card(top, twin, *plots),
             self.normalisations.panel,
-            _card(self.table_title, self.table),
+            card(self.table_title, self.table),
         ]
         self.normalisations.panel.stylesheets = [CARD_CSS]
         self.normalisations.panel.margin = (0, 0, 12, 0)
@@ -179,9 +180,9 @@ class Explorer(pn.viewable.Viewer):
         elif not drawable:
             self.message.object = cards.empty_html(self._title)
         self._message_card.visible = self.message.visible = not drawable
-        for card in self._data_cards:
-            if card is not self.normalisations.panel:
-                card.visible = drawable
+        for each in self._data_cards:
+            if each is not self.normalisations.panel:
+                each.visible = drawable
         nothing = drawable and not model.kept.any()
         self._nothing_row.visible = nothing
         if nothing:
@@ -202,7 +203,7 @@ class Explorer(pn.viewable.Viewer):
             except DataError:
                 # Fewer than two finished runs: the verdict card says so, there are no residuals.
                 residuals = {}
-            self.table.value = table_frame(model.table, model.kept, residuals)
+            self.table.value = table_frame(model.table, model.kept, residuals, model.lost)
             show_run(self.table, model.chosen[0] if model.chosen else None)
         self.normalisations.show(model.normalisations(), dark=self._dark)
         self._feed.send_settled(caveat)
@@ -257,8 +258,8 @@ class Explorer(pn.viewable.Viewer):
         if self._store is None:
             return
         try:
-            revision = self._store.revision()
-            if revision == self._revision:
+            revision, lost = self._store.revision(), self._store.lost()
+            if revision == self._revision and lost == self.model.lost:
                 return
             runs = self._store.runs()
         except WorkbenchError as error:
@@ -267,6 +268,7 @@ class Explorer(pn.viewable.Viewer):
             self._revision = None  # the card goes when it can be read again, changed or not
             return
         self._revision = revision
+        self.model.lost = lost
         self.model.set_runs(runs)
 
     # -- faces --------------------------------------------------------------------------------
@@ -274,17 +276,11 @@ class Explorer(pn.viewable.Viewer):
     def __panel__(self) -> pn.viewable.Viewable:
         self._watch_store()
         self.controls.place_twin()
-        controls = pn.Column(
-            self.controls.panel(), width=300, margin=0, styles={"flex": "0 0 300px"}
-        )
-        body = wrapping_row(
-            controls,
-            pn.Column(self.main, styles={"flex": "1 1 420px"}, min_width=320, margin=0, **_WIDE),
-            styles={"align-items": "flex-start"},
-        )
-        frame = {**css_variables("dark" if self._dark else "light"), "background": "var(--wb-bg)"}
-        return pmui.Column(
-            self.header, body, styles=frame, margin=0, theme_config=THEME_CONFIG, **_WIDE
+        return in_cell(
+            header=self.header,
+            controls=self.controls.panel(),
+            main=self.main,
+            mode="dark" if self._dark else "light",
         )
 
     def page(self) -> pmui.Page:
@@ -295,7 +291,6 @@ class Explorer(pn.viewable.Viewer):
             header=self.header,
             sidebar=self.controls.panel(),
             main=self.main,
-            anchor=self.canvas.figure,
             state=self._feed.state,
             engine=self.canvas.engine,
         )
@@ -323,10 +318,6 @@ _TABLE_TITLE = (
     '<div class="row"><b>Runs, worst residual first</b><span class="small">loss in nats/token; '
     "residual: largest distance to the mean curve beyond 20 % of training</span></div>"
 )
-
-
-def _card(*items: Any) -> pn.Column:
-    return pn.Column(*items, stylesheets=[CARD_CSS], margin=(0, 0, 12, 0), **_WIDE)
 
 
 def _dark() -> bool:

@@ -25,7 +25,7 @@ from workbench.collapse import (
 )
 from workbench.curves import POINTS, XAxis, is_complete, smooth, x_scale
 from workbench.errors import ArgumentError
-from workbench.schema import OPEN_STATUSES, LossName, take_runs
+from workbench.schema import OPEN_STATUSES, LossName, run_names, take_runs
 from workbench.views.browser_columns import colour_choices, x_axes
 from workbench.views.first_offset import first_offset, fitted_track
 from workbench.views.matched_groups import matched_groups
@@ -78,6 +78,7 @@ class ExplorerModel(param.Parameterized):
         self._touched = False
         self._widths: dict[str, float] = {}
         self.all_runs = runs
+        self.lost: frozenset[str] = frozenset()
         self._choose_loss(runs)
         self.table = run_table(runs, loss=self.loss, points=points)
         self._offer_choices()
@@ -179,11 +180,13 @@ class ExplorerModel(param.Parameterized):
         return curves["progress"] * x_scale(curves, axis)
 
     def counts(self) -> Mapping[str, int]:
-        """Return how many of all runs are done, running and in any other state."""
+        """Return how many of all runs are done, running, lost and in any other state."""
         status = self.all_runs["status"].to_numpy().astype(str)
-        running = int(np.isin(status, OPEN_STATUSES).sum())
-        done = int((status == "done").sum())
-        return {"done": done, "running": running, "other": len(status) - done - running}
+        open_ones = np.isin(status, OPEN_STATUSES)
+        lost = int((open_ones & np.isin(run_names(self.all_runs), list(self.lost))).sum())
+        done, running = int((status == "done").sum()), int(open_ones.sum()) - lost
+        other = len(status) - done - running - lost
+        return {"done": done, "running": running, "lost": lost, "other": other}
 
     # -- new data -----------------------------------------------------------------------------
 

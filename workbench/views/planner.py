@@ -29,15 +29,11 @@ from workbench.views.planner_words import (
     trade_html,
     wrong_html,
 )
-from workbench.views.shell import shell
+from workbench.views.shell import card, group, in_cell, shell
 from workbench.views.source import RunStore, opened
 from workbench.views.theme import (
-    CARD_CSS,
-    GROUP_CSS,
     TEXT_CSS,
-    THEME_CONFIG,
     Mode,
-    css_variables,
 )
 
 _WIDE = {"sizing_mode": "stretch_width"}
@@ -92,8 +88,8 @@ class Planner(pn.viewable.Viewer):
         slider = {"size": "small", "track": False, "description": "", **_WIDE}
         field = {"size": "small", "description": "", **_WIDE}
         self.controls = pn.Column(
-            _group(
-                html('<div class="group">Model and horizon</div>', margin=(0, 10, 4, 10)),
+            group(
+                "Model and horizon",
                 pmui.FloatSlider.from_param(
                     p.size, label="Parameters N", step=0.02,
                     format=CustomJSTickFormatter(code=_COUNT_TEXT), **slider,
@@ -103,8 +99,8 @@ class Planner(pn.viewable.Viewer):
                     format=CustomJSTickFormatter(code=_NUMBER_TEXT), **slider,
                 ),
             ),
-            _group(
-                html('<div class="group">Recipe</div>', margin=(0, 10, 4, 10)),
+            group(
+                "Recipe",
                 pmui.Select.from_param(p.recipe, label="Published recipe", **field),
                 pmui.TextInput.from_param(
                     p.batch, label="Batch, tokens", placeholder="as the recipe says", **field
@@ -114,8 +110,8 @@ class Planner(pn.viewable.Viewer):
                     placeholder="as the recipe says", **field,
                 ),
             ),
-            _group(
-                html('<div class="group">Hardware</div>', margin=(0, 10, 4, 10)),
+            group(
+                "Hardware",
                 pmui.Select.from_param(p.accelerator, label="Accelerator", **field),
                 pmui.IntInput.from_param(p.devices, label="How many", **field),
                 pmui.FloatSlider.from_param(
@@ -139,12 +135,12 @@ class Planner(pn.viewable.Viewer):
             _half("What its TPP costs", self.figures.trade, self._text["trade_note"]),
             gap="12px 24px",
         )
-        self._answer = _card(self._text["recipe"])
+        self._answer = card(self._text["recipe"])
         self._rest = [
-            _card(pictures),
-            _card(self._text["details"]),
-            _card(self._text["notes"]),
-            _card(self._text["copy"]),
+            card(pictures),
+            card(self._text["details"]),
+            card(self._text["notes"]),
+            card(self._text["copy"]),
         ]
         self.main = pn.Column(self._answer, *self._rest, margin=16, **_WIDE)
 
@@ -158,8 +154,8 @@ class Planner(pn.viewable.Viewer):
             plan = model.plan()
         except WorkbenchError as error:
             self._text["recipe"].object = wrong_html(str(error))
-            for card in self._rest:
-                card.visible = False
+            for each in self._rest:
+                each.visible = False
             return
         try:
             predicted: Any = model.predicted(plan)
@@ -180,8 +176,8 @@ class Planner(pn.viewable.Viewer):
             f"<pre>{escape(model.command())}</pre><pre>{escape(model.python())}</pre>"
         )
         self.figures.show(model, plan, self._mode)
-        for card in self._rest:
-            card.visible = True
+        for each in self._rest:
+            each.visible = True
 
     def _theme_changed(self, event: Any) -> None:
         self._mode = "dark" if event.new else "light"
@@ -190,16 +186,7 @@ class Planner(pn.viewable.Viewer):
     # -- faces --------------------------------------------------------------------------------
 
     def __panel__(self) -> pn.viewable.Viewable:
-        controls = pn.Column(self.controls, width=300, margin=0, styles={"flex": "0 0 300px"})
-        body = wrapping_row(
-            controls,
-            pn.Column(self.main, styles={"flex": "1 1 420px"}, min_width=320, margin=0, **_WIDE),
-            styles={"align-items": "flex-start"},
-        )
-        frame = {**css_variables(self._mode), "background": "var(--wb-bg)"}
-        return pmui.Column(
-            self.header, body, styles=frame, margin=0, theme_config=THEME_CONFIG, **_WIDE
-        )
+        return in_cell(header=self.header, controls=self.controls, main=self.main, mode=self._mode)
 
     def page(self) -> pmui.Page:
         """Return the whole page: header, drawer of controls, cards."""
@@ -208,7 +195,6 @@ class Planner(pn.viewable.Viewer):
             header=self.header,
             sidebar=self.controls,
             main=self.main,
-            anchor=self.figures.map,
         )
         page.param.watch(self._theme_changed, ["dark_theme"])
         if pn.state.location is not None:
@@ -220,14 +206,6 @@ class Planner(pn.viewable.Viewer):
     def servable(self, *args: Any, **kwargs: Any) -> pn.viewable.Viewable:
         """Serve the whole page; parameters are Panel's."""
         return self.page().servable(*args, **kwargs)
-
-
-def _card(*items: Any) -> pn.Column:
-    return pn.Column(*items, stylesheets=[CARD_CSS], margin=(0, 0, 12, 0), **_WIDE)
-
-
-def _group(*items: Any) -> pn.Column:
-    return pn.Column(*items, stylesheets=[GROUP_CSS], margin=0, **_WIDE)
 
 
 def _half(title: str, plot: Any, note: pn.viewable.Viewable) -> pn.Column:

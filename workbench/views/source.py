@@ -21,6 +21,9 @@ class RunStore(Protocol):
     def revision(self) -> object:
         """Return something that differs whenever the runs differ."""
 
+    def lost(self) -> frozenset[str]:
+        """Return the runs that say they are running and are not heard of any more."""
+
 
 def no_runs() -> xr.Dataset:
     """Return a dataset of runs that holds none."""

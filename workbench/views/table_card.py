@@ -28,7 +28,12 @@ _FORMATS = {
 }
 
 
-def table_frame(table: RunTable, kept: np.ndarray, residuals: Mapping[str, float]) -> pd.DataFrame:
+def table_frame(
+    table: RunTable,
+    kept: np.ndarray,
+    residuals: Mapping[str, float],
+    lost: frozenset[str] = frozenset(),
+) -> pd.DataFrame:
     """Return one row per kept run, worst residual first.
 
     Parameters
@@ -39,6 +44,8 @@ def table_frame(table: RunTable, kept: np.ndarray, residuals: Mapping[str, float
         Which of them.
     residuals : mapping of run_id to float
         Largest relative distance to the mean curve; runs that were not compared have none.
+    lost : frozenset of str
+        Runs that say they are running and are not heard of any more.
     """
     rows = np.flatnonzero(kept)
     runs = table.runs.isel(run=rows)
@@ -57,7 +64,7 @@ def table_frame(table: RunTable, kept: np.ndarray, residuals: Mapping[str, float
             "TPP": np.where(tpp < _WHOLE_FROM, tpp, np.round(tpp)),
             "Schedule": runs["schedule"].to_numpy().astype(str),
             "Seed": runs["seed"].to_numpy(),
-            "Status": runs["status"].to_numpy().astype(str),
+            "Status": np.where(np.isin(names, list(lost)), "lost", runs["status"].astype(str)),
         }
     )
     empty = [c for c in frame.columns[4:] if frame[c].isna().all()]

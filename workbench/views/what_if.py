@@ -20,9 +20,9 @@ from workbench.views.controls import html, wrapping_row
 from workbench.views.live_html import LiveHtml, code_html
 from workbench.views.pages import navigation_html
 from workbench.views.schedule_editor import ScheduleEditor
-from workbench.views.shell import shell
+from workbench.views.shell import card, in_cell, shell
 from workbench.views.source import RunStore, in_event_loop, opened
-from workbench.views.theme import CARD_CSS, THEME_CONFIG, Mode, css_variables
+from workbench.views.theme import Mode
 from workbench.views.what_if_code import python_code
 from workbench.views.what_if_controls import WhatIfControls
 from workbench.views.what_if_feed import run_columns, scene_json, state_columns
@@ -101,7 +101,7 @@ class WhatIf(pn.viewable.Viewer):
         canvas = self.canvas
         self.header = pn.pane.HTML("", stylesheets=[cards.HEADER_CSS], margin=0, **_WIDE)
         self._about, self._copy = LiveHtml(margin=0, **_WIDE), LiveHtml(margin=0, **_WIDE)
-        self._about_card, self._copy_card = _card(self._about), _card(self._copy)
+        self._about_card, self._copy_card = card(self._about), card(self._copy)
         top = wrapping_row(
             self.controls.view,
             pn.pane.Bokeh(canvas.legend, margin=0),
@@ -115,13 +115,13 @@ class WhatIf(pn.viewable.Viewer):
         )
         mechanism.margin = (10, 0, 4, 0)
         self.main = pn.Column(
-            _card(
+            card(
                 pn.pane.Bokeh(canvas.verdict, margin=0, **_WIDE),
                 pn.pane.Bokeh(canvas.spoken, margin=0, height=1, **_WIDE),
             ),
             self._about_card,
-            _card(top, self.controls.twin(), curves, mechanism, parts, note),
-            _card(html(LEARNING_RATE), self.editor),
+            card(top, self.controls.twin(), curves, mechanism, parts, note),
+            card(html(LEARNING_RATE), self.editor),
             self._copy_card,
             margin=16,
             **_WIDE,
@@ -220,19 +220,9 @@ class WhatIf(pn.viewable.Viewer):
 
     def __panel__(self) -> pn.viewable.Viewable:
         self._watch_store()
-        controls = pn.Column(
-            self.controls.panel(), width=300, margin=0, styles={"flex": "0 0 300px"}
-        )
-        body = wrapping_row(
-            controls,
-            pn.Column(self.main, styles={"flex": "1 1 420px"}, min_width=320, margin=0, **_WIDE),
-            styles={"align-items": "flex-start"},
-        )
         mode: Mode = "dark" if self._dark else "light"
-        frame = {**css_variables(mode), "background": "var(--wb-bg)"}
-        return pmui.Column(
-            self.header, body, styles=frame, margin=0, theme_config=THEME_CONFIG, **_WIDE
-        )
+        controls = self.controls.panel()
+        return in_cell(header=self.header, controls=controls, main=self.main, mode=mode)
 
     def page(self) -> pmui.Page:
         """Return the whole page: header, drawer of controls, cards."""
@@ -242,7 +232,6 @@ class WhatIf(pn.viewable.Viewer):
             header=self.header,
             sidebar=self.controls.panel(),
             main=self.main,
-            anchor=self.canvas.figure,
             state=self._state,
             engine=self.canvas.engine,
         )
@@ -270,7 +259,3 @@ class WhatIf(pn.viewable.Viewer):
 def _finished(runs: xr.Dataset) -> set[str]:
     done = runs["status"].to_numpy().astype(str) == "done"
     return set(runs["run_id"].to_numpy()[done].astype(str))
-
-
-def _card(*items: Any) -> pn.Column:
-    return pn.Column(*items, stylesheets=[CARD_CSS], margin=(0, 0, 12, 0), **_WIDE)

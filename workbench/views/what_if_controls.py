@@ -8,10 +8,10 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.models import ColumnDataSource, CustomJS, CustomJSTickFormatter
 
-from workbench.views.controls import html
 from workbench.views.live_html import LiveHtml
 from workbench.views.schedule_editor import ScheduleEditor
-from workbench.views.theme import GROUP_CSS, PILL_SX
+from workbench.views.shell import group
+from workbench.views.theme import PILL_SX
 from workbench.views.what_if_feed import STATE
 from workbench.views.what_if_model import BY_HAND, UNDECAYED, WhatIfModel
 from workbench.views.what_if_words import constants_html, mode_html
@@ -120,15 +120,10 @@ class WhatIfControls:
         """Return the controls in their four groups."""
         s = self._sliders
         return pn.Column(
-            _group("Run", s["tau"], s["horizon"], s["size"]),
-            _group("Learning rate", self._shape, s["warmup"], s["decay"], s["final"], self._points),
-            _group("Surrogate", self._family, self._constants, self._constants_text),
-            _group("Noisy quadratic", s["start"], s["floor"], self._mode_text),
+            group("Run", s["tau"], s["horizon"], s["size"]),
+            group("Learning rate", self._shape, s["warmup"], s["decay"], s["final"], self._points),
+            group("Surrogate", self._family, self._constants, self._constants_text),
+            group("Noisy quadratic", s["start"], s["floor"], self._mode_text),
             margin=0,
             **_WIDE,
         )
-
-
-def _group(title: str, *items: Any) -> pn.Column:
-    head = html(f'<div class="group">{title}</div>', margin=(0, 10, 4, 10))
-    return pn.Column(head, *items, stylesheets=[GROUP_CSS], margin=0, **_WIDE)

@@ -25,6 +25,7 @@ from workbench.views.run_table import losses_of, run_table
 MOST_RUNS, MOST_FITTED, MOST_CURVES = 600, 80, 300
 _KEPT = 8
 USUAL_TAU = 0.2
+_GRID, _BELOW, _BEYOND = 121, np.log(1e2), np.log(1e6)
 Floats = NDArray[np.float64]
 
 
@@ -77,6 +78,9 @@ class FamilyData:
         Why there is no fit, "" if there is.
     ends : tuple of EndLaw
         Final loss against compute of every group with enough sizes.
+    intervals : tuple of ndarray of shape (3, point)
+        For each of `ends`: log compute [PFLOP] at equal steps, lower and upper end of the final
+        loss there. The search for an end is the library's; the page interpolates.
     mode : NearestMode or None
         The noisy-quadratic mode nearest to the settings, those that record τ if any does.
     assumed_tau : bool
@@ -96,6 +100,7 @@ class FamilyData:
     fit: BorrowedFit | None
     problem: str
     ends: tuple[EndLaw, ...]
+    intervals: tuple[Floats, ...]
     mode: NearestMode | None
     assumed_tau: bool
     first: dict[str, object]
@@ -144,7 +149,7 @@ def family_data(runs: xr.Dataset, family: str) -> FamilyData:
 
 
 def _without(problem: str, n_runs: int) -> FamilyData:
-    return FamilyData("", n_runs, 0, 0, (), 0, None, problem, (), None, False, {}, None)
+    return FamilyData("", n_runs, 0, 0, (), 0, None, problem, (), (), None, False, {}, None)
 
 
 def _fingerprint(runs: xr.Dataset) -> str:
@@ -179,6 +184,7 @@ def _read(runs: xr.Dataset) -> FamilyData:
     told = np.flatnonzero(np.isfinite(factors).all(axis=1))
     fit, problem = _fitted(take_runs(finished, told[spread(len(told), MOST_FITTED)]), loss)
     at = _first(curves)
+    ends = end_laws(take_runs(finished, told), loss=loss) if len(told) else ()
     return FamilyData(
         loss_name=loss,
         n_runs=n_runs,
@@ -188,7 +194,8 @@ def _read(runs: xr.Dataset) -> FamilyData:
         n_settings=len(settings),
         fit=fit,
         problem=problem,
-        ends=end_laws(take_runs(finished, told), loss=loss) if len(told) else (),
+        ends=ends,
+        intervals=tuple(_interval(law) for law in ends),
         mode=_mode(settings),
         assumed_tau=not any(s.tau > 0 for s in settings),
         first={str(n): curves[n].to_numpy()[at] for n in coordinate_names(finished)},
@@ -244,6 +251,14 @@ def _fitted(runs: xr.Dataset, loss: LossName) -> tuple[BorrowedFit | None, str]:
     except DataError as error:
         return None, str(error)
     return borrow_exponents(own, SLIMPAJAMA_LLAMA), ""
+
+
+def _interval(law: EndLaw) -> Floats:
+    """Return log compute, from far below the law's runs to far beyond, and both ends there."""
+    fitted = law.band.log_compute + law.band.centre
+    log_compute = np.linspace(fitted.min() - _BELOW, fitted.max() + _BEYOND, _GRID)
+    losses = [law.band.at(float(np.exp(value))).loss for value in log_compute]
+    return np.stack([log_compute, [e.lower for e in losses], [e.upper for e in losses]])
 
 
 def _mode(settings: list[Setting]) -> NearestMode | None:

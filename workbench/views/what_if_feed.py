@@ -65,7 +65,7 @@ def scene_json(model: WhatIfModel) -> str:
     content = {
         "points": POINTS,
         "fits": fits,
-        "ends": [_end(law) for law in data.ends],
+        "ends": [_end(*pair) for pair in zip(data.ends, data.intervals, strict=True)],
         "rules": {"tpp": SAME_TPP, "tau": SIMILAR_TAU, "rate": SIMILAR_RATE},
         "theme": {mode: _theme(mode) for mode in MODES},
         "loss_label": _LOSS.get(data.loss_name, "Loss"),
@@ -100,7 +100,7 @@ def _finite(ends: tuple[float, float]) -> list[float] | None:
     return [float(v) for v in ends] if np.isfinite(ends).all() else None
 
 
-def _end(law: EndLaw) -> dict[str, Any]:
+def _end(law: EndLaw, interval: NDArray[np.float64]) -> dict[str, Any]:
     band, fit = law.band, law.band.fit
     return {
         "label": law.label,
@@ -114,10 +114,9 @@ def _end(law: EndLaw) -> dict[str, Any]:
         "L0": fit.L0.estimate,
         "a": fit.a.estimate,
         "b": fit.b.estimate,
-        "constants": band.constants.tolist(),
-        "log_amplitude": band.log_amplitude.tolist(),
-        "exponent": band.exponent.tolist(),
-        "centre": band.centre,
+        "log_compute": interval[0, [0, -1]].tolist(),
+        "lower": interval[1].tolist(),
+        "upper": interval[2].tolist(),
         "largest": band.largest,
     }
 

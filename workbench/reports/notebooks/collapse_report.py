@@ -29,6 +29,7 @@ from workbench.collapse import (
 )
 from workbench.curves import XAxis, default_loss, on_progress, smooth
 from workbench.errors import DataError
+from workbench.laws import at_horizon
 from workbench.reports import figures, provenance, tables
 from workbench.reports.companions import companions, known_floor
 from workbench.reports.figures import show
@@ -58,7 +59,8 @@ runs = select_runs(opened.runs(), where)
 loss = loss or default_loss(runs)
 if smoothing is None:
     smoothing = TRAIN_SMOOTHING if loss == "train_loss" else 0.0
-curves = smooth(on_progress(runs, loss=loss, points=points), width=smoothing)
+ended, _ = at_horizon(runs, loss=loss)  # as the report does
+curves = smooth(on_progress(ended, loss=loss, points=points), width=smoothing)
 
 
 # %%

@@ -17,7 +17,8 @@ function surrogateCurve(row, falling, logRate, logTau, logTpp) {
   return out.map((value) => value / end);
 }
 
-// The quantile of sorted values between their neighbours, as NumPy's default.
+// The value a share of the way along a row, between its neighbours: of sorted values the quantile,
+// as NumPy's default.
 export function quantile(sorted, share) {
   const place = share * (sorted.length - 1), low = Math.floor(place);
   const high = Math.min(low + 1, sorted.length - 1);
@@ -96,17 +97,19 @@ export function endLaw(ends, rules, factor, tau, tpp) {
     rateDistance(law.factor, factor) <= rules.rate) ?? null;
 }
 
-// Final loss at a size and its interval, from compute 6ND in PFLOP.
+// A value between equal steps; outside them that of the nearer end.
+function interpolated([first, last], values, at) {
+  const place = Math.min(Math.max((at - first) / (last - first), 0), 1) * (values.length - 1);
+  return quantile(values, place / (values.length - 1));
+}
+
+// Final loss at a size, from compute 6ND in PFLOP, and its interval, read between computed ends.
 export function finalLoss(law, size, tpp) {
-  const compute = (6 * size * (tpp * size)) / 1e15, away = Math.log(compute) - law.centre;
-  const best = law.L0 + law.a * compute ** -law.b;
-  let lower = best, upper = best;
-  for (let i = 0; i < law.constants.length; i++) {
-    const value = law.constants[i] + Math.exp(law.log_amplitude[i] - law.exponent[i] * away);
-    lower = Math.min(lower, value);
-    upper = Math.max(upper, value);
-  }
-  return { estimate: best, lower, upper, beyond: compute / law.largest };
+  const compute = (6 * size * (tpp * size)) / 1e15, at = Math.log(compute);
+  const estimate = law.L0 + law.a * compute ** -law.b;
+  const lower = Math.min(estimate, interpolated(law.log_compute, law.lower, at));
+  const upper = Math.max(estimate, interpolated(law.log_compute, law.upper, at));
+  return { estimate, lower, upper, beyond: compute / law.largest };
 }
 
 // Settings of the store whose controls and learning rate are the page's; one that records no τ
