@@ -79,8 +79,8 @@ class FamilyData:
     ends : tuple of EndLaw
         Final loss against compute of every group with enough sizes.
     intervals : tuple of ndarray of shape (3, point)
-        For each of `ends`: log compute [PFLOP] at equal steps, lower and upper end of the final
-        loss there. The search for an end is the library's; the page interpolates.
+        For each of `ends`: log compute [PFLOP] at equal steps, and the logarithms of both ends
+        of the final loss there. The search for an end is the library's; the page interpolates.
     mode : NearestMode or None
         The noisy-quadratic mode nearest to the settings, those that record τ if any does.
     assumed_tau : bool
@@ -258,7 +258,8 @@ def _interval(law: EndLaw) -> Floats:
     fitted = law.band.log_compute + law.band.centre
     log_compute = np.linspace(fitted.min() - _BELOW, fitted.max() + _BEYOND, _GRID)
     losses = [law.band.at(float(np.exp(value))).loss for value in log_compute]
-    return np.stack([log_compute, [e.lower for e in losses], [e.upper for e in losses]])
+    ends = np.array([[e.lower for e in losses], [e.upper for e in losses]])
+    return np.vstack([log_compute, np.log(ends)])
 
 
 def _mode(settings: list[Setting]) -> NearestMode | None:

@@ -115,8 +115,8 @@ def _end(law: EndLaw, interval: NDArray[np.float64]) -> dict[str, Any]:
         "a": fit.a.estimate,
         "b": fit.b.estimate,
         "log_compute": interval[0, [0, -1]].tolist(),
-        "lower": interval[1].tolist(),
-        "upper": interval[2].tolist(),
+        "log_lower": interval[1].tolist(),
+        "log_upper": interval[2].tolist(),
         "largest": band.largest,
     }
 

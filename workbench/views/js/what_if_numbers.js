@@ -107,9 +107,9 @@ function interpolated([first, last], values, at) {
 export function finalLoss(law, size, tpp) {
   const compute = (6 * size * (tpp * size)) / 1e15, at = Math.log(compute);
   const estimate = law.L0 + law.a * compute ** -law.b;
-  const lower = Math.min(estimate, interpolated(law.log_compute, law.lower, at));
-  const upper = Math.max(estimate, interpolated(law.log_compute, law.upper, at));
-  return { estimate, lower, upper, beyond: compute / law.largest };
+  const [lower, upper] = [law.log_lower, law.log_upper].map((ends) =>
+    Math.exp(interpolated(law.log_compute, ends, at)));
+  return { estimate, lower: Math.min(lower, estimate), upper: Math.max(upper, estimate), beyond: compute / law.largest };
 }
 
 // Settings of the store whose controls and learning rate are the page's; one that records no τ
