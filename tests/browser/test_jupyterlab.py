@@ -24,6 +24,7 @@ CELLS = (
     "from workbench.datasets import load_quickstart\n"
     "from workbench.views.explorer import Explorer\n"
     "Explorer(load_quickstart())",
+    "from workbench.views.what_if import WhatIf\nWhatIf(load_quickstart())",
 )
 
 
@@ -65,7 +66,7 @@ def address(log, process):
     pytest.fail(f"JupyterLab did not start: {log.read_text()[-500:]}")
 
 
-def test_explorer_is_a_cell(chromium, lab, tmp_path):
+def test_explorer_and_what_if_are_cells(chromium, lab, tmp_path):
     context = chromium.new_context(viewport={"width": 1500, "height": 1000})
     page = context.new_page()
     said, foreign = [], []
@@ -99,6 +100,11 @@ def test_explorer_is_a_cell(chromium, lab, tmp_path):
         page.get_by_role("button", name=name).first.wait_for(timeout=20_000)
     page.screenshot(path=gallery_file("jupyterlab", tmp_path))
     assert verdict.inner_text() != before
+    what_if = page.locator(".jp-Notebook .jp-Cell").nth(2)
+    what_if.get_by_role("slider", name="Timescale").first.focus()
+    page.keyboard.press("End")
+    what_if.get_by_text("Beyond the runs").wait_for(timeout=20_000)
+    what_if.get_by_text("tau, tpp = 3.98, 20").wait_for(timeout=20_000)
     assert said == []
     assert [url for url in foreign if url.startswith("http")] == []
     context.close()

@@ -14,6 +14,7 @@ import xarray as xr
 
 from workbench.curves import record_progress
 from workbench.forecast import (
+    SLIMPAJAMA_LLAMA,
     final_levels,
     fit_surrogate,
     learning_rate_factors,
@@ -133,3 +134,19 @@ def held_out(fit, runs):
         truth = curves[i] / curves[i, -1]
         found.append(float(np.abs(ell.to_numpy() - truth.to_numpy())[x >= 0.2].mean()))
     return np.mean(found)
+
+
+def test_published_constants_and_their_draws_are_what_the_fit_gives(shared_curves):
+    runs = shared_curves("wsd_cosine")
+    where = [
+        ["schedule=cosine"],
+        ["schedule=wsd", "resumed_from_step=0", "decay_fraction>0", "decay_type=linear"],
+    ]
+    names = np.concatenate([select_runs(runs, one)["run_id"].to_numpy() for one in where])
+    fit = fit_surrogate(take_runs(runs, np.isin(runs["run_id"].to_numpy(), names)), bootstrap=200)
+    assert fit.n_runs == SLIMPAJAMA_LLAMA.n_runs
+    assert fit.m == SLIMPAJAMA_LLAMA.m
+    for name, published in SLIMPAJAMA_LLAMA.params.items():
+        assert published.estimate == pytest.approx(fit.params[name].estimate, rel=2e-3)
+        assert published.lower == pytest.approx(fit.params[name].lower, rel=3e-3)
+    np.testing.assert_allclose(fit.draws, SLIMPAJAMA_LLAMA.draws, atol=1e-3)

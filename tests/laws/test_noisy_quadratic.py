@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from workbench.errors import ArgumentError
 from workbench.laws.kernels_noisy_quadratic import second_moment, sgd_second_moment, simulate
-from workbench.laws.noisy_quadratic import expected_loss, noisy_quadratic
+from workbench.laws.noisy_quadratic import (
+    expected_loss,
+    lowest_tau,
+    nearest_mode,
+    noisy_quadratic,
+    noisy_quadratic_parts,
+)
 from workbench.recipes import schedule_factors
 
 
@@ -176,6 +182,56 @@ def test_many_steps_reach_the_equation():
 def test_bad_arguments_are_refused(factor, tau, kappa):
     with pytest.raises(ArgumentError):
         noisy_quadratic(factor, tau=tau, kappa=kappa)
+
+
+@given(st.floats(0.05, 2.0), st.floats(0.1, 100.0), st.floats(0.0, 20.0))
+def test_bias_and_variance_are_the_whole_curve(tau, kappa, floor):
+    factor = schedule_factors("cosine", total_steps=64)
+    found = noisy_quadratic_parts(factor, tau=tau, kappa=kappa, floor=floor)
+    whole = (found["bias"] + found["variance"] + floor) / (1 + floor)
+    np.testing.assert_allclose(whole, found["normalized_loss"], rtol=1e-10)
+    np.testing.assert_array_equal(
+        found["normalized_loss"], noisy_quadratic(factor, tau=tau, kappa=kappa, floor=floor)
+    )
+    assert (np.diff(found["bias"]) <= 0).all()
+    assert float(found["variance"][0]) == 0
+
+
+def test_parts_at_a_constant_rate_have_the_closed_form():
+    found = noisy_quadratic_parts(np.ones(200), tau=0.4, kappa=5)
+    left = np.exp(-2 / 0.4)
+    share = 5 * left / (5 * left + 1 - left)
+    assert float(found["bias"][-1]) == pytest.approx(share)
+    assert float(found["variance"][-1]) == pytest.approx(1 - share)
+
+
+@pytest.mark.parametrize("start", [3.0, 30.0])
+def test_lowest_tau_at_a_constant_rate_solves_the_closed_form(start):
+    # start·e^(−2/τ) + (1 − e^(−2/τ))/(2τ), by a fine grid
+    tau = np.logspace(-2, 1, 20_001)
+    left = np.exp(-2 / tau)
+    exact = tau[np.argmin(start * left + (1 - left) / (2 * tau))]
+    assert lowest_tau(np.ones(100), start=start) == pytest.approx(exact, rel=0.03)
+
+
+def test_a_larger_start_wants_a_shorter_memory():
+    factor = schedule_factors("linear", total_steps=100)
+    found = [lowest_tau(factor, start=start) for start in (2.0, 20.0, 200.0)]
+    assert found == sorted(found, reverse=True)
+
+
+def test_nearest_mode_finds_the_mode_that_made_the_curves():
+    tau = np.array([0.1, 0.3, 0.6])
+    factor = np.stack([schedule_factors(n, total_steps=128) for n in ("linear", "cosine", "wsd")])
+    curves = [
+        noisy_quadratic(f, tau=t, kappa=2 * t * 10**1.3, floor=8.0)[1:]
+        for f, t in zip(factor, tau, strict=True)
+    ]
+    found = nearest_mode(np.stack(curves), factor, tau)
+    assert found.start == pytest.approx(10**1.3)
+    assert found.floor == pytest.approx(8.0)
+    assert found.error < 1e-12
+    assert found.n_curves == 3
 
 
 @pytest.mark.parametrize("change", [{"tau": 0}, {"start": -1}, {"noise": -0.1}, {"curvature": 0}])

@@ -17,6 +17,7 @@ from workbench.views.explorer import Explorer
 from workbench.views.pages import PAGES
 from workbench.views.planner import Planner
 from workbench.views.theme import CARD_CSS, TEXT_CSS, THEME_CONFIG
+from workbench.views.what_if import WhatIf
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,11 @@ class Rights:
     paths: bool = True
 
 
-Opener = Callable[[Store, Rights], Explorer | Planner | DataPage]
+Opener = Callable[[Store, Rights], Explorer | WhatIf | Planner | DataPage]
 
 _OPENERS: dict[str, Opener] = {
     "Explorer": lambda store, _: Explorer(store, standalone=True),
+    "What-if": lambda store, _: WhatIf(store, standalone=True),
     "Planner": lambda store, _: Planner(store, standalone=True),
     "Data": lambda store, rights: DataPage(
         store, writable=rights.write, paths=rights.paths, standalone=True

@@ -116,7 +116,7 @@ class SurrogateFit:
             msg = f"progress must be 1-d and end at 1, found {x.shape} ending at {x[-1:]!r}."
             raise ArgumentError(msg)
         eta = np.asarray(lr_factor, dtype=np.float64)
-        rows = np.vstack([self._centred(), self.draws])
+        rows = np.vstack([self.centred(), self.draws])
         log_tau, log_tpp = (
             float(np.log(value)) - middle if value > 0 else 0.0
             for value, middle in zip((tau, tpp), self.centre, strict=True)
@@ -135,7 +135,8 @@ class SurrogateFit:
             attrs=attrs,
         )
 
-    def _centred(self) -> Floats:
+    def centred(self) -> Floats:
+        """Return (log b₀, b₁, log q₀, q₁) about `centre`, as the rows of `draws`."""
         b, q = np.log(self.b_const.estimate), np.log(self.q_const.estimate)
         slope_b, slope_q = self.b_exp.estimate, self.q_exp.estimate
         return np.array(

@@ -45,6 +45,44 @@ def second_moment(factor: Floats, tau: float, start: float, noise: float) -> Flo
     return _recursion(kept, gained, start)
 
 
+def fading_start(factor: Floats, tau: float) -> Floats:
+    """Return e^(−2∫η̂/τ), the share of the start's M that is left, shape (steps + 1,)."""
+    spent = np.cumsum(factor) / (tau * len(factor))
+    return np.concatenate([[1.0], np.exp(-2 * spent)])
+
+
+def nearest_start(
+    ell: Floats, left: Floats, kept_up: Floats, tau: Floats, trial: Floats
+) -> tuple[float, float]:
+    """Return the start and the floor with which one mode comes nearest to curves.
+
+    Parameters
+    ----------
+    ell : ndarray of shape (run, x)
+        Normalised curves, x at the end 1.
+    left, kept_up : ndarrays of shape (run, x)
+        Share left of the start and M of the noise alone at σ² = 2τ, at the same progress.
+    tau : ndarray of shape (run,)
+        Timescales.
+    trial : ndarray
+        Starts E[θ(0)²]/σ² to try.
+
+    Returns
+    -------
+    start, floor : float
+        The least mean square over all points; for each start the best floor ≥ 0 is exact.
+    """
+    found = []
+    for start in trial:
+        moment = 2 * tau[:, None] * start * left + kept_up
+        above = moment / moment[:, -1:] - 1
+        weight = float(np.sum(above * (ell - 1)) / np.sum(above**2))
+        weight = min(max(weight, 1e-3), 1.0)
+        found.append((float(np.sum((weight * above - ell + 1) ** 2)), float(start), weight))
+    _, start, weight = min(found)
+    return start, 1 / weight - 1
+
+
 def sgd_second_moment(factor: Floats, tau: float, start: float, noise: float) -> Floats:
     """Return E[θ²] of the discrete average θ ← (1 − a)·θ + a·x with a = η̂/(τ·steps).
 

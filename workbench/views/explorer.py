@@ -5,7 +5,6 @@ One object: a page (``.servable()``), a notebook cell (the last expression) or a
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from workbench.views.figures import build_canvas
 from workbench.views.normalisation_card import NormalisationCard
 from workbench.views.pages import navigation_html
 from workbench.views.shell import card, in_cell, shell
-from workbench.views.source import RunStore, opened
+from workbench.views.source import RunStore, in_event_loop, opened
 from workbench.views.table_card import build_table, show_run, table_frame
 from workbench.views.theme import CARD_CSS, TEXT_CSS
 
@@ -309,7 +308,7 @@ class Explorer(pn.viewable.Viewer):
         return self.page().servable(*args, **kwargs)
 
     def _watch_store(self) -> None:
-        if self._store is None or self._polling or not _in_event_loop():
+        if self._store is None or self._polling or not in_event_loop():
             return
         self._polling = True
         pn.state.add_periodic_callback(self.poll, period=int(1000 * self._refresh))
@@ -323,11 +322,3 @@ _TABLE_TITLE = (
 
 def _dark() -> bool:
     return str(pn.config.theme) == "dark"
-
-
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

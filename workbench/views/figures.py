@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
@@ -20,7 +21,7 @@ from bokeh.plotting import figure
 
 from workbench.views.theme import FONT, TEXT_CSS, TOKENS, Mode
 
-SCRIPTS = ("numbers.js", "words.js", "explorer.js")
+SCRIPTS = ("numbers.js", "text.js", "page.js", "words.js", "explorer.js")
 CURVE_HEIGHT, STATISTIC_HEIGHT = 400, 168
 _GREEN = "#1a9b76"
 _TIP = '<div style="font:12px Roboto,system-ui,sans-serif"><b>@name</b><br>@setting</div>'
@@ -40,10 +41,10 @@ _SOURCES = {
 }
 
 
-def script() -> str:
-    """Return the page's script as one ES module: numbers, words and drawing, in that order."""
+def script(names: Sequence[str] = SCRIPTS) -> str:
+    """Return the script of a page as one ES module: files of ``views/js`` in the order given."""
     folder = resources.files("workbench.views") / "js"
-    return "\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,9 @@ def build_canvas(tables: dict[str, ColumnDataSource], *, standalone: bool) -> Ca
     standalone : bool
         Whether one-letter keys belong to the page; in a notebook they do not.
     """
-    sources = {name: _empty(columns) for name, columns in _SOURCES.items()}
+    sources = {name: empty_source(columns) for name, columns in _SOURCES.items()}
     curves, below = _curve_figure(sources), _statistic_figure(sources)
-    verdict, legend, note = _text_pane(), _text_pane(flex="1 1 420px"), _text_pane()
+    verdict, legend, note = text_pane(), text_pane(flex="1 1 420px"), text_pane()
     chosen = ColumnDataSource({"run_id": []})
     commands = ColumnDataSource({"position": [], "view": []})
     grids = [*curves.ygrid, *below.ygrid]
@@ -103,11 +104,13 @@ def build_canvas(tables: dict[str, ColumnDataSource], *, standalone: bool) -> Ca
     return Canvas(curves, below, verdict, legend, note, sources | links, engine)
 
 
-def _empty(columns: str) -> ColumnDataSource:
+def empty_source(columns: str) -> ColumnDataSource:
+    """Return a source with these columns, names parted by blanks, and no rows."""
     return ColumnDataSource({name: [] for name in columns.split()})
 
 
-def _text_pane(**styles: str) -> Div:
+def text_pane(**styles: str) -> Div:
+    """Return an empty pane of text that a script writes into."""
     return Div(
         text="",
         stylesheets=[TEXT_CSS],

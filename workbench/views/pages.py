@@ -20,7 +20,12 @@ nav a{color:var(--wb-muted);text-decoration:none;padding:4px 0;
   border-bottom:2px solid transparent}
 nav a:hover,nav a:focus-visible{color:var(--wb-ink);border-bottom-color:var(--wb-line)}
 """
-PAGES = (PageLink("Explorer", ""), PageLink("Planner", "plan"), PageLink("Data", "data"))
+PAGES = (
+    PageLink("Explorer", ""),
+    PageLink("What-if", "whatif"),
+    PageLink("Planner", "plan"),
+    PageLink("Data", "data"),
+)
 
 
 def navigation_html(current: str, *, linked: bool) -> str:

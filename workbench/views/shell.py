@@ -38,6 +38,8 @@ _PAGE_SX: dict[str, Any] = {
     },
     "& .header *": {"color": "inherit"},
     "& .header .title": {"fontSize": "18px", "fontWeight": 700, "color": "var(--wb-ink)"},
+    # Drawn by the template even when unused, and it has no name for screen readers.
+    "& .MuiLinearProgress-root": {"display": "none"},
     "& .MuiDrawer-paper": {"background": "var(--wb-card)"},
     "& .main-content, & main": {"background": "var(--wb-bg)"},
     "background": "var(--wb-bg)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,3 +59,12 @@ def opened(
         "Give a store's path, or runs from workbench.open(...)['runs'].to_dataset()."
     )
     raise ArgumentError(msg)
+
+
+def in_event_loop() -> bool:
+    """Return whether an event loop runs here, so that callbacks can be timed."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

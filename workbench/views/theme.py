@@ -131,7 +131,11 @@ p{{margin:0}} .muted{{color:var(--wb-muted)}} .small{{font-size:12px;color:var(-
 .line i{{display:inline-block;width:18px;height:4px;border-radius:2px;margin-right:5px;
   vertical-align:middle}}
 .line i.bar{{width:120px;height:8px}}
+.spoken{{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}}
 code,pre{{font:13px ui-monospace,'Roboto Mono',monospace}}
+button.copy{{font:600 13px {FONT};color:var(--wb-accent);background:none;border:0;
+  padding:10px 2px;margin:2px 0 0;cursor:pointer;display:block;margin-left:auto}}
+button.copy:focus-visible,pre:focus-visible{{outline:2px solid var(--wb-accent)}}
 pre{{background:var(--wb-bg);border-radius:8px;padding:10px 12px;overflow-x:auto;margin:8px 0 0}}
 @container (max-width:760px){{
   .verdict{{grid-template-columns:1fr}} .verdict h2,.state h2{{font-size:19px}}

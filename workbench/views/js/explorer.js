@@ -1,8 +1,6 @@
 // Draws the Explorer: reads the controls' state, measures, and changes the figures in place.
-// Loaded as one module after numbers.js and words.js. All changes stay in the browser: columns are
-// edited in place and properties set with {sync: false}, so a move sends no data to the server.
+// Loaded as one module after numbers.js, text.js, page.js and words.js.
 
-const QUIET = { sync: false };
 const memory = { texts: {}, values: {}, rows: null, rowsOf: null, half: -1, frame: "", wanted: null,
   asked: false, listening: false };
 
@@ -62,26 +60,13 @@ function draw(args) {
   const view = found.mean ? state.view : "Raw";
   const scene = { args, runs, rows, state, found, view, tokens, slim: args.figure.inner_width < 560,
     colour: colourOf(runs, state.colour, tokens), chosen: chosenRuns(args, runs) };
-  applyTheme(scene);
+  dress([args.figure, args.below], args.grids, tokens);
   const curves = curvesToDraw(scene);
   drawCurves(scene, curves);
   drawChosen(scene);
   drawStatistics(scene);
   drawLabels(scene, curves);
   writeWords(scene, curves);
-}
-
-function change(source, columns) {
-  Object.assign(source.data, columns);
-  source.change.emit();
-}
-
-// Texts keep a fixed number of rows: Bokeh's text glyph fails when a column grows shorter.
-function changeTexts(source, rows, length) {
-  const blank = { x: 0, y: 0, text: "", color: "#000000", align: "left" };
-  const all = Array.from({ length }, (_, i) => ({ ...blank, ...rows[i] }));
-  const columns = Object.keys(source.data).map((name) => [name, all.map((row) => row[name])]);
-  change(source, Object.fromEntries(columns));
 }
 
 const chosenRuns = (args, runs) => {
@@ -348,21 +333,6 @@ function writeWords(scene, curves) {
     if (plot.min_border_left !== border) plot.setv({ min_border_left: border, min_border_right: slim ? 8 : 16 }, QUIET);
   if (shared) below.x_range.setv({ start: figure.x_range.start, end: figure.x_range.end }, QUIET);
   else below.x_range.setv({ start: 0, end: 1 }, QUIET);
-}
-
-function write(pane, html) {
-  if (pane.text !== html) pane.setv({ text: html }, QUIET);
-}
-
-function applyTheme({ args, tokens }) {
-  for (const [name, value] of Object.entries(tokens.css)) document.documentElement.style.setProperty(name, value);
-  const bare = { axis_line_color: null, major_tick_line_color: null, minor_tick_line_color: null };
-  for (const plot of [args.figure, args.below])
-    for (const axis of [...plot.left, ...plot.below])
-      if (axis.major_label_text_color !== tokens.muted || axis.axis_line_color !== null)
-        axis.setv({ major_label_text_color: tokens.muted, axis_label_text_color: tokens.ink, ...bare },
-          QUIET);
-  for (const grid of args.grids) grid.setv({ grid_line_color: tokens.line }, QUIET);
 }
 
 // ------------------------------------------------------------------------------ taps and key presses

@@ -1,13 +1,5 @@
 // What the Explorer says: numbers as text, the verdict, the legend, the note line.
 
-export const percent = (share) =>
-  `${100 * share >= 1 ? (100 * share).toFixed(0) : trimmed(100 * share, 2)} %`;
-export const twoDigits = (share) => `${trimmed(100 * share, 2)} %`;
-const trimmed = (value, digits) => String(Number(value.toPrecision(digits)));
-export const plural = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
-export const escaped = (text) =>
-  String(text).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
-
 function listed(ids, runs) {
   const names = ids.slice(0, 3).map((i) => escaped(runs.run_id[i])).join(", ");
   return ids.length > 3 ? `${names} and ${ids.length - 3} more` : names;
