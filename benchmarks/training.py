@@ -203,19 +203,19 @@ def profile(width: int, task: MarkovTask) -> dict[str, float]:
 
     def timed(label: str | None, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*given: Any, **options: Any) -> Any:
-            start = time.perf_counter()
+            start = time.process_time()
             result = function(*given, **options)
-            spent[label or given[1]] += time.perf_counter() - start
+            spent[label or given[1]] += time.process_time() - start
             return result
 
         return call
 
     product, kernel = torch.bmm, CompiledTransformer._run
     torch.bmm, CompiledTransformer._run = timed("products", product), timed(None, kernel)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(10):
         engine()
-    total = time.perf_counter() - start
+    total = time.process_time() - start
     torch.bmm, CompiledTransformer._run = product, kernel
     spent["everything else"] = total - sum(spent.values())
     return {name: round(100 * seconds / total, 1) for name, seconds in spent.most_common()}
