@@ -50,20 +50,20 @@ def test_a_wrong_filter_is_said_and_the_table_stays(store, where):
     page = DataPage(store)
     before = page.table.value
     page.model.where = where
-    assert where.split("=")[0] in page.count.object
+    assert where.split("=")[0] in page.count.html
     assert page.table.value is before
     page.model.where = ""
-    assert "runs" in page.count.object
+    assert "runs" in page.count.html
 
 
 def test_a_sent_log_is_in_the_store_with_its_settings(empty):
     page = DataPage(empty)
     page.model.param.update(settings="total_steps=last; tpp=20", family="sent")
     page.files.param.update(filename=["loss.csv"], value=[LOG.encode()])
-    assert "1 run, 40 records" in page.report.object
+    assert "1 run, 40 records" in page.report.html
     (row,) = empty.table().to_dict("records")
     assert (row["family"], row["n_records"], row["tpp"]) == ("sent", 40, 20)
-    assert "1 done" in page.health.object
+    assert "1 done" in page.health.html
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_failed_import_is_one_card_and_changes_nothing(store):
     page = DataPage(store)
     revision = store.revision()
     page.files.param.update(filename=["noise.bin"], value=[bytes(range(256))])
-    assert "Nothing was imported" in page.report.object
+    assert "Nothing was imported" in page.report.html
     assert store.revision() == revision
 
 
@@ -156,7 +156,7 @@ def test_health_counts_and_a_damaged_store_says_its_problem(store):
     assert health.records == store.table()["n_records"].sum()
     assert health.bytes_on_disk > 0
     page._check()
-    assert "No problem found" in page.report.object
+    assert "No problem found" in page.report.html
     chunk = max(
         (p for p in store.root.rglob("*") if p.is_file() and "/c/" in p.as_posix()),
         key=lambda p: p.stat().st_size,
@@ -165,8 +165,8 @@ def test_health_counts_and_a_damaged_store_says_its_problem(store):
     data[len(data) // 2] ^= 0xFF
     chunk.write_bytes(bytes(data))
     page._check()
-    assert "problem" in page.report.object
-    assert "No problem" not in page.report.object
+    assert "problem" in page.report.html
+    assert "No problem" not in page.report.html
 
 
 def test_shown_table_leads_with_what_one_looks_for(store):

@@ -58,11 +58,11 @@ def test_a_field_that_holds_no_number_is_one_sentence_on_the_page(field, text):
     planner.model.param.update(**{field: text})
     with pytest.raises(ArgumentError, match=text.strip("-")):
         planner.model.plan()
-    shown = planner._text["recipe"].object
+    shown = planner._text["recipe"].html
     assert "do not go together" in shown
     assert text.strip("-") in shown
     planner.model.param.update(**{field: ""})
-    assert "do not go together" not in planner._text["recipe"].object
+    assert "do not go together" not in planner._text["recipe"].html
 
 
 def test_predicted_loss_is_the_librarys_on_the_runs_at_the_plans_controls(ladder):
@@ -85,9 +85,7 @@ def test_no_loss_is_predicted_from_runs_at_other_controls(make_family, change):
 
 def test_an_empty_store_plans_all_the_same():
     planner = Planner(no_runs())
-    assert "No final loss predicted. The store holds no runs yet." in (
-        planner._text["recipe"].object
-    )
+    assert "No final loss predicted. The store holds no runs yet." in (planner._text["recipe"].html)
 
 
 def test_trade_and_time_are_the_librarys():

@@ -21,12 +21,12 @@ from workbench.views import cards
 from workbench.views.controls import html
 from workbench.views.data_model import EXPORTS, MAX_UPLOAD, DataModel, as_shown, summary
 from workbench.views.format import escape
+from workbench.views.live_html import LiveHtml
 from workbench.views.pages import navigation_html
 from workbench.views.planner_words import PLANNER_CSS
 from workbench.views.shell import card, group, in_cell, shell
 from workbench.views.theme import (
     TABLE_CSS,
-    TEXT_CSS,
     Mode,
 )
 
@@ -117,10 +117,9 @@ class DataPage(pn.viewable.Viewer):
         )
 
     def _build_cards(self) -> None:
-        sheets = [TEXT_CSS, cards.STATE_CSS, PLANNER_CSS]
         self.header = pn.pane.HTML("", stylesheets=[cards.HEADER_CSS], margin=0, **_WIDE)
         self.report, self.health, self.count = (
-            pn.pane.HTML("", stylesheets=sheets, margin=0, **_WIDE) for _ in range(3)
+            LiveHtml(margin=0, stylesheets=[PLANNER_CSS], **_WIDE) for _ in range(3)
         )
         self._report_card = card(self.report)
         self._report_card.visible = False
@@ -159,31 +158,31 @@ class DataPage(pn.viewable.Viewer):
         try:
             rows = summary(self.model.health())
         except WorkbenchError as error:
-            self.health.object = cards.error_html("The store cannot be read", str(error))
+            self.health.html = cards.error_html("The store cannot be read", str(error))
             return
         self._show_health(rows)
         self._show_table()
 
     def _show_health(self, rows: list[tuple[str, str]]) -> None:
         body = "".join(f"<tr><th>{n}</th><td>{escape(text)}</td></tr>" for n, text in rows)
-        self.health.object = f'<div class="group">The store</div><table>{body}</table>'
+        self.health.html = f'<div class="group">The store</div><table>{body}</table>'
 
     def _show_table(self, *_: Any) -> None:
         try:
             table = self.model.table()
         except WorkbenchError as error:
-            self.count.object = (
+            self.count.html = (
                 '<div class="group">Runs</div>'
                 f'<p role="alert"><span class="tag no">Filter</span> {escape(str(error))}</p>'
             )
             return
-        self.count.object = f'<div class="group">{plural(len(table), "run")}</div>'
+        self.count.html = f'<div class="group">{plural(len(table), "run")}</div>'
         self.table.value = as_shown(table)
         self.table.visible = len(table) > 0
         self.download.disabled = not len(table)
 
     def _told(self, html_text: str) -> None:
-        self.report.object = html_text
+        self.report.html = html_text
         self._report_card.visible = True
 
     # -- reactions ----------------------------------------------------------------------------

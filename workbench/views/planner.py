@@ -17,6 +17,7 @@ from bokeh.models import CustomJSTickFormatter
 from workbench.errors import WorkbenchError
 from workbench.views import cards
 from workbench.views.controls import html, wrapping_row
+from workbench.views.live_html import LiveHtml, code_html
 from workbench.views.pages import navigation_html
 from workbench.views.planner_figures import PlannerFigures
 from workbench.views.planner_model import PlannerModel
@@ -32,7 +33,6 @@ from workbench.views.planner_words import (
 from workbench.views.shell import card, group, in_cell, shell
 from workbench.views.source import RunStore, opened
 from workbench.views.theme import (
-    TEXT_CSS,
     Mode,
 )
 
@@ -113,7 +113,7 @@ class Planner(pn.viewable.Viewer):
             group(
                 "Hardware",
                 pmui.Select.from_param(p.accelerator, label="Accelerator", **field),
-                pmui.IntInput.from_param(p.devices, label="How many", **field),
+                pmui.Select.from_param(p.devices, label="How many", **field),
                 pmui.FloatSlider.from_param(
                     p.utilisation, label="Share of the peak rate (MFU)", step=0.05,
                     format="0 %", **slider,
@@ -124,10 +124,9 @@ class Planner(pn.viewable.Viewer):
         )  # fmt: skip
 
     def _build_cards(self) -> None:
-        sheets = [TEXT_CSS, cards.STATE_CSS, PLANNER_CSS]
         names = ("recipe", "details", "map_note", "trade_note", "notes", "copy")
         self._text = {
-            name: pn.pane.HTML("", stylesheets=sheets, margin=0, **_WIDE) for name in names
+            name: LiveHtml(margin=0, stylesheets=[PLANNER_CSS], **_WIDE) for name in names
         }
         self.header = pn.pane.HTML("", stylesheets=[cards.HEADER_CSS], margin=0, **_WIDE)
         pictures = wrapping_row(
@@ -153,7 +152,7 @@ class Planner(pn.viewable.Viewer):
         try:
             plan = model.plan()
         except WorkbenchError as error:
-            self._text["recipe"].object = wrong_html(str(error))
+            self._text["recipe"].html = wrong_html(str(error))
             for each in self._rest:
                 each.visible = False
             return
@@ -161,19 +160,20 @@ class Planner(pn.viewable.Viewer):
             predicted: Any = model.predicted(plan)
         except WorkbenchError as error:
             predicted = str(error)
-        self._text["recipe"].object = recipe_html(plan, predicted)
-        self._text["details"].object = details_html(
+        self._text["recipe"].html = recipe_html(plan, predicted)
+        self._text["details"].html = details_html(
             plan,
             days=model.days(plan),
             devices=model.devices,
             accelerator=model.accelerator,
         )
-        self._text["map_note"].object = MAP_NOTE
-        self._text["trade_note"].object = trade_html(model.trade(plan))
-        self._text["notes"].object = notes_html(plan)
-        self._text["copy"].object = (
-            '<div class="group">The same again</div>'
-            f"<pre>{escape(model.command())}</pre><pre>{escape(model.python())}</pre>"
+        self._text["map_note"].html = MAP_NOTE
+        self._text["trade_note"].html = trade_html(model.trade(plan))
+        self._text["notes"].html = notes_html(plan)
+        self._text[
+            "copy"
+        ].html = (
+            f"<pre>{escape(model.command())}</pre>{code_html('The same again', model.python())}"
         )
         self.figures.show(model, plan, self._mode)
         for each in self._rest:

@@ -26,6 +26,7 @@ from workbench.recipes import (
 )
 from workbench.schema import take_runs
 
+DEVICES = tuple(2**k for k in range(15))
 SIZE_DECADES = (5.0, 12.0)
 TPP_DECADES = (0.0, 3.5)
 _SIMILAR_TAU = 1.5
@@ -71,7 +72,7 @@ class PlannerModel(param.Parameterized):
     batch = param.String(default="", doc="Tokens per step as a count; empty for the recipe's.")
     warmup = param.String(default="", doc="Share of the run; empty for the recipe's.")
     accelerator = param.Selector(default="H100 SXM", objects=list(ACCELERATORS), doc="Device.")
-    devices = param.Integer(default=8, bounds=(1, 100_000), doc="How many devices.")
+    devices = param.Selector(default=8, objects=list(DEVICES), doc="How many devices.")
     utilisation = param.Number(default=0.4, bounds=(0.05, 1), doc="Share of the peak rate.")
 
     def __init__(self, runs: xr.Dataset) -> None:
