@@ -10,6 +10,7 @@ Bergsma et al. 2025, arXiv:2509.25087, "Scaling with Collapse"; Qiu et al. 2025,
 
 from __future__ import annotations
 
-from workbench.reports.papers.registry import ENTRIES, PAPERS, Entry, Scale, find_entry
+from workbench.reports.papers.entry import PAPERS, Entry, Scale
+from workbench.reports.papers.registry import ENTRIES, find_entry
 
 __all__ = ["ENTRIES", "PAPERS", "Entry", "Scale", "find_entry"]

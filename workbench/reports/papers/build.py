@@ -25,11 +25,12 @@ from workbench.errors import ArgumentError, DataError
 from workbench.reports.build import _publish, _sha256
 from workbench.reports.papers.changes import changes_since
 from workbench.reports.papers.curves import Curves, find_curves
-from workbench.reports.papers.registry import ENTRIES, Entry, Scale, find_entry
+from workbench.reports.papers.entry import Entry, Scale
+from workbench.reports.papers.registry import ENTRIES, find_entry
 from workbench.text import plain
 
 _SCIENCE = ("schema", "recipes", "curves", "laws", "collapse", "forecast")
-_SHARED = ("charts", "claims", "interactive", "notebook", "printing", "curves", "registry")
+_SHARED = ("charts", "claims", "interactive", "notebook", "printing", "curves", "entry", "printed")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _PATH = re.compile(r"(?:/[^\s/:\"']+)+/((?:site-packages|workbench)/)")
 Progress = Callable[[str], None]

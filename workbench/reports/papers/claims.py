@@ -92,9 +92,9 @@ def equal(text: str, *, expected: object, found: object, reason: str = "") -> Cl
     return Claim(text, str(expected), str(found), "exact", _judged(expected == found), reason)
 
 
-def untested(text: str, *, expected: str, reason: str) -> Claim:
-    """Return a claim that nothing here can test, with the reason."""
-    return Claim(text, expected, "not computed", "none", "not testable here", reason)
+def untested(text: str, *, expected: str, reason: str, found: str = "not computed") -> Claim:
+    """Return a claim that nothing here can test, with the reason; `found` is what comes nearest."""
+    return Claim(text, expected, found, "none", "not testable here", reason)
 
 
 def number(value: float, unit: str = "") -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from workbench.reports.papers.registry import PAPERS, Entry
+from workbench.reports.papers.entry import PAPERS, Entry
 from workbench.text import plain
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from workbench.reports.papers.claims import STATUSES
-from workbench.reports.papers.registry import ENTRIES, PAPERS, Entry
+from workbench.reports.papers.entry import PAPERS, Entry
+from workbench.reports.papers.registry import ENTRIES
 
 if TYPE_CHECKING:
     from workbench.reports.figures import Html
