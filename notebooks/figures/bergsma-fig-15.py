@@ -24,7 +24,7 @@ from workbench.reports.papers.accuracy import figure_15
 from workbench.reports.papers.notebook import answer, present
 
 # %% tags=["parameters"]
-at: float = 1e+21  # Where the laws are compared [FLOP]
+at: float = 1e21  # Where the laws are compared [FLOP]
 
 # %%
 figure = figure_15(at=at)

@@ -25,8 +25,7 @@ from workbench.reports.papers.notebook import answer, load_curves, present
 
 # %% tags=["parameters"]
 data: str = "curves"  # folder with qiu_c5m.nc
-# Irreducible loss that is subtracted [nats/token]; the one the authors stored
-offset: float = 3.132387
+offset: float = 3.132387  # Irreducible loss [nats/token] as the authors stored it
 points: int = 1000  # Points of progress
 
 # %%

@@ -25,8 +25,8 @@ from workbench.reports.papers.notebook import answer, load_curves, present
 
 # %% tags=["parameters"]
 data: str = "curves"  # folder with qiu_c5m.nc and qiu_mlp.nc
-offset: float = 3.132387  # Irreducible losses that are subtracted; those the authors stored
-mlp_offset: float = 0.0013265  # Irreducible losses that are subtracted; those the authors stored
+offset: float = 3.132387  # Irreducible losses as the authors stored them
+mlp_offset: float = 0.0013265  # Irreducible losses as the authors stored them
 points: int = 1000  # Points of progress
 
 # %%

@@ -25,7 +25,7 @@ from workbench.reports.papers.offsets import figure_2
 
 # %% tags=["parameters"]
 data: str = "curves"  # folder with qiu_c5m.nc
-offset: float = 3.132387  # Irreducible loss [nats/token] that the authors stored
+offset: float = 3.132387  # Irreducible loss [nats/token] as the authors stored it
 points: int = 1000  # Points of progress
 
 # %%

@@ -25,8 +25,8 @@ from workbench.reports.papers.offsets import figure_3
 
 # %% tags=["parameters"]
 data: str = "curves"  # folder with qiu_mlp_const.nc and qiu_mlp.nc
-offset: float = 0.0  # Irreducible losses that are subtracted; those the authors stored
-linear_offset: float = 0.0013265  # Irreducible losses that are subtracted; those the authors stored
+offset: float = 0.0  # Irreducible losses as the authors stored them
+linear_offset: float = 0.0013265  # Irreducible losses as the authors stored them
 points: int = 1000  # Points of progress
 
 # %%

@@ -25,8 +25,7 @@ from workbench.reports.papers.schedules import figure_7
 
 # %% tags=["parameters"]
 data: str = "curves"  # folder with qiu_c5m_schedules.nc
-# Irreducible loss [nats/token]; the one the authors stored for the ladder of figure 1
-offset: float = 3.132387
+offset: float = 3.132387  # Irreducible loss [nats/token] as the authors stored it
 schedule: str = "constant"  # Schedule whose runs are compared
 
 # %%

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,23 @@ from workbench.errors import ArgumentError
 from workbench.reports.papers import Scale
 
 _PAPERS, _FIGURE, _COLLAPSE = "papers", "figure:", "collapse"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PapersOptions:
+    """How the papers are remade."""
+
+    scale: Annotated[Scale, Parameter(help="How thoroughly the papers are remade.")] = "quick"
+    data: Annotated[
+        Path | None, Parameter(help="Folder with your copies of public curves, for the papers.")
+    ] = None
+    processes: Annotated[
+        int | None, Parameter(help="Notebooks of the papers run at once; default: one a core.")
+    ] = None
+    pdf: Annotated[
+        bool, Parameter(negative="", help="Also print the papers to PDF; needs a Chromium.")
+    ] = False
 
 
 @app.command
@@ -30,13 +48,7 @@ def report(
     selection: Selection | None = None,
     loss: LossOption = None,
     offset: Annotated[str, Parameter(help="zero, fit, or a number in nats/token.")] = "fit",
-    scale: Annotated[Scale, Parameter(help="How thorough the papers are remade.")] = "quick",
-    data: Annotated[
-        Path | None, Parameter(help="Folder with your copies of public curves, for the papers.")
-    ] = None,
-    processes: Annotated[
-        int | None, Parameter(help="Notebooks run at once for the papers; default: one a core.")
-    ] = None,
+    papers: PapersOptions | None = None,
     json: AsJson = False,
 ) -> int:
     """Build a report: a family from a store, or the papers' figures and tables, as one page."""
@@ -49,7 +61,7 @@ def report(
         built.append(row)
         lines.append(text)
     if figures is not None:
-        row, text = _papers(figures, out, scale, data, processes)
+        row, text = _papers(figures, out, papers or PapersOptions())
         built.append(row)
         lines.append(text)
         failed = bool(row["failed"])
@@ -95,11 +107,17 @@ def _collapse(
 
 
 def _papers(
-    figures: Sequence[str], out: Path, scale: Scale, data: Path | None, processes: int | None
+    figures: Sequence[str], out: Path, options: PapersOptions
 ) -> tuple[dict[str, Any], str]:
     from workbench.reports.papers.build import build_papers
 
-    result = build_papers(out=out, names=figures, scale=scale, data=data, processes=processes)
+    result = build_papers(
+        out=out,
+        names=figures,
+        scale=options.scale,
+        data=options.data,
+        processes=options.processes,
+    )
     for name in result.failed:
         part = result.parts[name]
         say("\n".join(filter(None, (f"{name}: {part['reason']}", part.get("traceback")))))
@@ -107,6 +125,7 @@ def _papers(
         "name": _PAPERS,
         "html": str(result.html),
         "manifest": str(result.manifest),
+        "pdf": str(_printed(result.html)) if options.pdf else None,
         "verdict": result.verdict,
         "seconds": result.seconds,
         "boxes": {name: part["status"] for name, part in result.parts.items()},
@@ -117,3 +136,13 @@ def _papers(
     changes = result.changes or ("Nothing changed since the build before.",)
     said = [f"{result.html}  ({result.seconds:.0f} s)", result.verdict, *changes]
     return row, "\n".join(said)
+
+
+def _printed(html: Path) -> Path:
+    """Return the PDF beside a page, printed unless it is newer than the page."""
+    from workbench.reports.papers.pdf import print_page
+
+    pdf = html.with_suffix(".pdf")
+    if not pdf.is_file() or pdf.stat().st_mtime < html.stat().st_mtime:
+        print_page(html, pdf)
+    return pdf

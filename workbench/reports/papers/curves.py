@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
 from workbench.errors import ArgumentError, DataError
+from workbench.laws import PFLOP
 from workbench.schema import conform
 
 PICKLES: Mapping[str, str] = {
@@ -51,9 +53,26 @@ class Curves:
         if self.path.suffix == ".nc":
             with xr.open_dataset(self.path, engine="netcdf4") as ds:
                 return conform(ds.load(), source=self.path.name)
-        from workbench.io import read
+        return _of_pickle(self.path)
 
-        return read(self.path).runs
+
+def _of_pickle(path: Path) -> xr.Dataset:
+    """Return the runs of an authors' table on the token axis its compute stands for.
+
+    Steps disagree with compute in some of them, which every published run has to its end.
+    """
+    from workbench.io import read
+
+    runs = read(path, settings={"total_steps": "last"}).runs
+    if "opt_C" in runs.coords:
+        runs = runs.rename(opt_C="horizon_compute_pflop")
+    if "compute_pflop" not in runs.variables:
+        return runs
+    ends = np.cumsum(runs["row_size"].to_numpy())
+    size = np.repeat(runs["model_size"].to_numpy(), runs["row_size"].to_numpy())
+    tokens = PFLOP * runs["compute_pflop"].to_numpy() / (6 * size)
+    coords = {"tokens_total": ("run", tokens[ends - 1]), "tpp": ("run", np.full(len(ends), np.nan))}
+    return conform(runs.assign(tokens=("obs", tokens)).assign_coords(coords), source=path.name)
 
 
 def find_curves(folder: str | os.PathLike[str], name: str) -> Curves:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import holoviews as hv
 import holoviews.plotting.bokeh  # registers the only backend drawn with
 import numpy as np
 from bokeh.core.json_encoder import serialize_json
 from bokeh.embed import json_item
+from bokeh.models import LogTicker
 
 from workbench.reports.papers.charts import Band, Chart, Line, Mark, Points, Rule, _floats
 from workbench.views.element_style import frame_style
@@ -27,11 +29,19 @@ def overlay(chart: Chart) -> hv.Overlay:
         "logy": chart.log_y,
     }
     options |= {"show_legend": any(mark.label for mark in chart.marks)}
+    options["hooks"] = [*options["hooks"], _few_ticks]
     if chart.x_range is not None:
         options["xlim"] = chart.x_range
     if chart.y_range is not None:
         options["ylim"] = chart.y_range
     return hv.Overlay(list(_elements(chart.marks))).opts(**options)
+
+
+def _few_ticks(plot: Any, _element: Any) -> None:
+    """Keep the labels of a short logarithmic axis from running into one another."""
+    for axis in plot.state.xaxis:
+        if isinstance(axis.ticker, LogTicker):
+            axis.ticker.desired_num_ticks = 4
 
 
 def embedded(chart: Chart, *, name: str) -> str:

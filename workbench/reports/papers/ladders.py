@@ -97,7 +97,7 @@ def figure_1ab(qiu_c5m: xr.Dataset, *, offset: float = 3.132387, points: int = 1
     qiu_c5m : Dataset (run, obs)
         CIFAR-5M ladder with linear decay, eight sizes of five seeds
     offset : float
-        Irreducible loss that is subtracted [nats/token]; the one the authors stored
+        Irreducible loss [nats/token] as the authors stored it
     points : int
         Points of progress
 
@@ -169,7 +169,7 @@ def figure_1c(qiu_c5m: xr.Dataset, *, offset: float = 3.132387, points: int = 10
     qiu_c5m : Dataset (run, obs)
         CIFAR-5M ladder with linear decay, eight sizes of five seeds
     offset : float
-        Irreducible loss that is subtracted [nats/token]; the one the authors stored
+        Irreducible loss [nats/token] as the authors stored it
     points : int
         Points of progress
 
@@ -259,7 +259,7 @@ def figure_8(
     qiu_c5m, qiu_mlp : Dataset (run, obs)
         Ladders with linear decay, eight sizes of five seeds
     offset, mlp_offset : float
-        Irreducible losses that are subtracted; those the authors stored
+        Irreducible losses as the authors stored them
     points : int
         Points of progress
 

@@ -104,7 +104,8 @@ def _typed(function: Callable[..., Figure], entry: Entry) -> list[str]:
         lines.append(f'data: str = "curves"  # folder with {names}')
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-            value = f"{name}: {parameter.annotation} = {parameter.default!r}".replace("'", '"')
+            default = repr(parameter.default).replace("'", '"').replace("e+", "e")
+            value = f"{name}: {parameter.annotation} = {default}"
             line = f"{value}  # {said[name]}"
             lines += [line] if len(line) <= _WIDTH else [f"# {said[name]}", value]
     return lines

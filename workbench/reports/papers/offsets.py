@@ -34,7 +34,7 @@ def figure_2(qiu_c5m: xr.Dataset, *, offset: float = 3.132387, points: int = 100
     qiu_c5m : Dataset (run, obs)
         CIFAR-5M ladder with linear decay, eight sizes of five seeds
     offset : float
-        Irreducible loss [nats/token] that the authors stored
+        Irreducible loss [nats/token] as the authors stored it
     points : int
         Points of progress
 
@@ -81,6 +81,7 @@ def figure_2(qiu_c5m: xr.Dataset, *, offset: float = 3.132387, points: int = 100
             f"Best {best.value:.4f} nats/token, 95 % interval {best.lower:.4f} to "
             f"{best.upper:.4f}.",
             log_y=True,
+            x_range=(ceiling - 0.12, ceiling),
         ),
         Chart(
             "Δ over σ",
@@ -148,7 +149,7 @@ def figure_3(
     qiu_mlp : Dataset (run, obs)
         The same with linear decay; its first seed is compared
     offset, linear_offset : float
-        Irreducible losses that are subtracted; those the authors stored
+        Irreducible losses as the authors stored them
     points : int
         Points of progress
 

@@ -277,7 +277,7 @@ def figure_7(
     qiu_c5m_schedules : Dataset (run, obs)
         Schedule study with recorded noise traces
     offset : float
-        Irreducible loss [nats/token]; the one the authors stored for the ladder of figure 1
+        Irreducible loss [nats/token] as the authors stored it
     schedule : str
         Schedule whose runs are compared
 

@@ -109,9 +109,9 @@ def figure_26(
     rate = NamedSchedule("linear", warmup_fraction).at(x)
     tpps = np.array([10.0, 100.0, 1000.0, 10000.0])
     policies = {
-        "η, λ and B fixed": tau_at_20 * 20 / tpps,
-        f"τ fixed at {tau_at_20:g}": np.full(len(tpps), tau_at_20),
-        "τ optimal for each": np.asarray(optimal(tpp=tpps), dtype=float),
+        "With η, λ and B fixed": tau_at_20 * 20 / tpps,
+        f"With τ fixed at {tau_at_20:g}": np.full(len(tpps), tau_at_20),
+        "With τ optimal for each": np.asarray(optimal(tpp=tpps), dtype=float),
     }
     charts, late = [], {}
     for name, taus in policies.items():
@@ -138,7 +138,7 @@ def figure_26(
 
 def _surrogate_chart(name: str, lines: list[Line]) -> Chart:
     return Chart(
-        name[0].upper() + name[1:],
+        name,
         "Share of the planned run",
         "ℓ = L / L(1), surrogate",
         lines,
