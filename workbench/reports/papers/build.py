@@ -198,7 +198,7 @@ def _code(room: str) -> str:
 def _versions() -> dict[str, str]:
     from workbench.reports.provenance import versions
 
-    return versions()
+    return versions(and_also=("matplotlib",))
 
 
 def _part_path(out: Path, name: str) -> Path:
@@ -239,6 +239,7 @@ def _run_all(
 def _run(job: _Job) -> dict[str, Any]:
     """Run one notebook in a kernel of its own; a failure is a part too."""
     import jupytext
+    from jupyter_core.utils import ensure_event_loop
     from papermill import execute_notebook
     from papermill.exceptions import PapermillExecutionError
 
@@ -246,6 +247,7 @@ def _run(job: _Job) -> dict[str, Any]:
     from workbench.reports.render import result_of
 
     clock = time.perf_counter()
+    loop = ensure_event_loop()  # that of this thread, which nobody else would close
     given = dict(job.parameters) | ({"data": job.folder} if job.curves else {})
     failed = {"status": "failed", "key": job.key, "parameters": dict(job.parameters)}
     with tempfile.TemporaryDirectory(prefix="wb-") as scratch:
@@ -264,6 +266,8 @@ def _run(job: _Job) -> dict[str, Any]:
             return failed | {"reason": reason, "traceback": _shown(error.traceback)}
         except RuntimeError as error:
             return failed | {"reason": f"The kernel of the notebook died: {error}."}
+        finally:
+            loop.close()
     result = result_of(done)
     if result is None:
         return failed | {"reason": "The notebook ended without an answer."}

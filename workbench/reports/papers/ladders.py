@@ -183,7 +183,7 @@ def figure_1c(qiu_c5m: xr.Dataset, *, offset: float = 3.132387, points: int = 10
     sigma = _noise(curves, offset)
     each = [_noise(curves, offset, rows) for rows in cells]
     smallest = delta.copy(data=np.minimum.reduce([one.to_numpy() for one in each]))
-    below = sum(at_shares(delta) < at_shares(one) for one in each)
+    below = np.sum([at_shares(delta) < at_shares(one) for one in each], axis=0)
     onset, strict = _onset(delta, sigma), _onset(delta, smallest)
     n, seeds = curves.sizes["run"], len(cells[0])
     grown = _onset(delta * np.sqrt(n / (n - 1)), sigma * np.sqrt(seeds / (seeds - 1)))
