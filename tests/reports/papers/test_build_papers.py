@@ -84,7 +84,7 @@ def test_the_page_says_all_and_escapes_what_it_is_given(tmp_path, kernels):
     for name in NAMES:
         assert f'id="{name}"' in page
         assert f'href="#{name}"' in page
-    assert "needs the families full" in page
+    assert "Not remade: it needs the families full" in page
     assert "with --data" in page
     assert "Sum &lt;b&gt;" in page
     assert "Yes &amp; no." in page

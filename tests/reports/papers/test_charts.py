@@ -55,6 +55,12 @@ def test_verdicts(claim, status):
     assert status in str(claim)
 
 
+def test_yes_and_no_are_words():
+    claim = equal("a", expected=True, found=False)
+    assert (claim.expected, claim.found) == ("yes", "no")
+    assert equal("a", expected=1, found=1).found == "1"
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [

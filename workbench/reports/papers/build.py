@@ -155,7 +155,7 @@ def _job(entry: Entry, scale: Scale, data: str | os.PathLike[str] | None) -> _Jo
     from workbench.reports.papers.notebook import source_of
 
     if not entry.make:
-        return {"status": "not remade", "reason": entry.needs}
+        return {"status": "not remade", "reason": f"Not remade: it {entry.needs}."}
     try:
         curves = tuple(_found(data, name) for name in entry.data)
     except DataError as error:

@@ -89,7 +89,8 @@ def at_least(text: str, *, bound: float, found: float, unit: str = "", reason: s
 
 def equal(text: str, *, expected: object, found: object, reason: str = "") -> Claim:
     """Return the claim that two things are the same: a count, an order, a yes or no."""
-    return Claim(text, str(expected), str(found), "exact", _judged(expected == found), reason)
+    said = [_in_words(value) for value in (expected, found)]
+    return Claim(text, said[0], said[1], "exact", _judged(expected == found), reason)
 
 
 def untested(text: str, *, expected: str, reason: str, found: str = "not computed") -> Claim:
@@ -104,6 +105,10 @@ def number(value: float, unit: str = "") -> str:
     size = abs(value)
     text = f"{value:.4g}" if size == 0 or 1e-3 <= size < 1e5 else f"{value:.3e}"
     return text + _behind(unit)
+
+
+def _in_words(value: object) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
 def _behind(unit: str) -> str:

@@ -143,7 +143,7 @@ def _all_claims(parts: Mapping[str, Part]) -> str:
     )
     return (
         '<h2 id="claims">Claims</h2><details open><summary>Every claim, with numbers</summary>'
-        + _framed("Claims", ("Box", *_CLAIM_HEAD), body)
+        + _framed("Claims", ("Box", *_CLAIM_HEAD), body, kind="all")
         + "</details>"
     )
 
@@ -167,10 +167,10 @@ def _claims(claims: Sequence[Mapping[str, str]]) -> str:
     return _framed("Claims of this box", _CLAIM_HEAD, body)
 
 
-def _framed(label: str, head: Sequence[str], body: str) -> str:
+def _framed(label: str, head: Sequence[str], body: str, *, kind: str = "own") -> str:
     top = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
     return (
-        f'<div class="table claims" role="region" tabindex="0" aria-label="{escape(label)}">'
+        f'<div class="table claims {kind}" role="region" tabindex="0" aria-label="{escape(label)}">'
         f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

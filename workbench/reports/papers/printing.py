@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WIDTH, _HEIGHT = 5.4, 3.5
+_WIDTH, _HEIGHT = 4.4, 3.0
 """Inches of one chart."""
 _FEW = 12
 _STYLE: Any = {

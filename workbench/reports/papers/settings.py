@@ -77,7 +77,6 @@ def table_5(*, weight_decay: float = 0.1, tpp: float = 80.0) -> Figure:
             expected=expected,
             found=found,
             rel=0.015,
-            reason="printed with two or three digits",
         )
         for name, values in sweeps.items()
         for expected, found in zip(printed.SWEEP_TAU, values, strict=True)
