@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
 from workbench.cli import run
 from workbench.errors import ArgumentError, DataError
+from workbench.reports import provenance
 from workbench.reports.papers import ENTRIES, Entry, build, pdf
 from workbench.reports.papers.changes import changes_since
 from workbench.reports.papers.claims import near, untested
@@ -44,6 +46,7 @@ def part_of(job, found=100.0):
 @pytest.fixture
 def kernels(monkeypatch):
     """Replace the kernel by a canned part and count how often it would have run."""
+    pytest.importorskip("matplotlib")
     ran = []
 
     def stand_in(job):
@@ -193,6 +196,20 @@ def test_the_verb(tmp_path, kernels, capsys):
 def test_the_verb_refuses(names, said, tmp_path, capsys):
     assert run(["report", *names, "--out", str(tmp_path)]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_library_that_is_missing_is_named(tmp_path, monkeypatch):
+    def missing(*, and_also):
+        raise PackageNotFoundError(*and_also)
+
+    monkeypatch.setattr(provenance, "versions", missing)
+    build._versions.cache_clear()
+    try:
+        with pytest.raises(DataError, match=r"matplotlib\).*\[report\]"):
+            built(tmp_path / "out")
+    finally:
+        build._versions.cache_clear()
+    assert not (tmp_path / "out").exists()
 
 
 def test_boxes_that_are_gone_are_listed():

@@ -196,9 +196,16 @@ def _code(room: str) -> str:
 
 @cache
 def _versions() -> dict[str, str]:
-    from workbench.reports.provenance import versions
+    try:
+        from workbench.reports.provenance import versions
 
-    return versions(and_also=("matplotlib",))
+        return versions(and_also=("matplotlib",))
+    except ImportError as error:
+        msg = (
+            f"Reports need libraries that are not installed ({error}). Install them: pip install "
+            "'collapse-workbench[report]'."
+        )
+        raise DataError(msg) from error
 
 
 def _part_path(out: Path, name: str) -> Path:
