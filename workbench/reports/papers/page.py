@@ -195,8 +195,8 @@ def _section(entry: Entry, part: Part) -> str:
     tables = "".join(_table(t["title"], t["head"], t["rows"]) for t in part["tables"])
     said = f"<p><b>Answer.</b> {escape(part['answer'])} {escape(part['verdict'])}</p>"
     pair = f'<div class="pair">{charts}</div>' if charts else ""
-    given = ", ".join(f"{k} {v}" for k, v in part["parameters"].items())
-    made = f'<p class="source">Made with {escape(given)}.</p>' if given else ""
+    given = ", ".join(f"{k} = {v}" for k, v in part["parameters"].items())
+    made = f'<p class="source">Parameters: {escape(given)}.</p>' if given else ""
     return f"{top}{said}{pair}{tables}{_claims(part['claims'])}{made}</section>"
 
 
