@@ -280,7 +280,7 @@ def figure_8(
         charts.append(
             Chart(
                 name[0].upper() + name[1:],
-                "√(η (1 − τ̂)), learning rate and flow time of the linear schedule",
+                "√(η (1 − τ̂)) of the linear schedule",
                 "Δ",
                 [
                     Line(law, values, "Δ, x from 0.3 to 0.98", CATEGORIES[0]),
