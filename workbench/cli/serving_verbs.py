@@ -1,16 +1,14 @@
-"""Verbs that run for a while: demo, serve, report."""
+"""Verbs that run for a while: demo, serve."""
 
 from __future__ import annotations
 
 import webbrowser
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from workbench.cli.app import app, emit, say
-from workbench.cli.options import AsJson, Selection, StorePath, store_path
-from workbench.cli.science_verbs import LossOption, parse_offset
+from workbench.cli.options import AsJson, StorePath, store_path
 from workbench.collapse import CollapseReport, collapse_report, largest_matched
 from workbench.datasets import load_quickstart
 from workbench.schema import select_runs, take_runs
@@ -95,39 +93,3 @@ def _matched_report(store: str, family: str) -> CollapseReport:
     runs = select_runs(open_store(store).runs(), [f"family={family}", "status=done"])
     _, rows = largest_matched(runs)
     return collapse_report(take_runs(runs, rows), offset="zero")
-
-
-@app.command
-def report(
-    *names: Annotated[Literal["collapse"], Parameter(help="Reports to build.")],
-    out: Annotated[Path, Parameter(help="Folder for the report.")],
-    selection: Selection | None = None,
-    loss: LossOption = None,
-    offset: Annotated[str, Parameter(help="zero, fit, or a number in nats/token.")] = "fit",
-    json: AsJson = False,
-) -> None:
-    """Build a report from a store: one notebook, run and rendered to HTML, with its manifest."""
-    from workbench.reports import build_report
-
-    chosen = selection or Selection()
-    built: list[dict[str, Any]] = []
-    for name in names or ("collapse",):
-        result = build_report(
-            name,
-            store=store_path(chosen.store),
-            out=out,
-            where=chosen.where,
-            offset=parse_offset(offset),
-            loss=loss,
-        )
-        built.append(
-            {
-                "name": name,
-                "html": str(result.html),
-                "manifest": str(result.manifest),
-                "verdict": result.verdict,
-                "seconds": result.seconds,
-            }
-        )
-    lines = [f"{row['html']}  ({row['seconds']:.0f} s)\n{row['verdict']}" for row in built]
-    emit(built, "\n".join(lines), as_json=json)

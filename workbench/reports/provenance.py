@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any, TextIO
 
@@ -67,10 +67,16 @@ def family_hash(hashes: dict[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python, the workbench and the libraries numbers depend on."""
+def versions(*, and_also: Iterable[str] = ()) -> dict[str, str]:
+    """Return the versions of Python, the workbench and the libraries numbers depend on.
+
+    Parameters
+    ----------
+    and_also : iterable of str
+        More distributions to name.
+    """
     found = {"python": platform.python_version(), "collapse-workbench": __version__}
-    for name in _LIBRARIES:
+    for name in (*_LIBRARIES, *and_also):
         found[name] = metadata.version(name)
     return found
 

@@ -1,0 +1,37 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Figure 16: Accuracy against compute, teachers included
+#
+# **Question.** What does accuracy cost once the compute of teachers counts?
+#
+# Of Bergsma et al. 2025, Scaling with Collapse, arXiv:2509.25087.
+
+# %%
+from __future__ import annotations
+
+from workbench.reports.papers.accuracy import figure_16
+from workbench.reports.papers.notebook import answer, present
+
+# %% tags=["parameters"]
+within: float = 1.1  # How near to the law the three largest models should lie [points]
+
+# %%
+figure = figure_16(within=within)
+present(figure)
+
+# %% [markdown]
+# ## Answer
+
+# %%
+answer(figure)

@@ -1,0 +1,39 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Figure 13: The coefficient that meets each end point
+#
+# **Question.** Does one coefficient serve every schedule?
+#
+# Of Qiu et al. 2025, Scaling Collapse Reveals Universal Dynamics, arXiv:2507.02119.
+
+# %%
+from __future__ import annotations
+
+from workbench.reports.papers.notebook import answer, load_curves, present
+from workbench.reports.papers.schedules import figure_13
+
+# %% tags=["parameters"]
+data: str = "curves"  # folder with qiu_c5m_schedules.nc
+alpha: float = 0.21  # Shared coefficient to compare with
+
+# %%
+qiu_c5m_schedules = load_curves(data, "qiu_c5m_schedules")
+figure = figure_13(qiu_c5m_schedules, alpha=alpha)
+present(figure)
+
+# %% [markdown]
+# ## Answer
+
+# %%
+answer(figure)
