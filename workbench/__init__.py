@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from workbench.store import Recorder, open_store
     from workbench.tree import open
     from workbench.views import Explorer, notebook
+    from workbench.watch import Monitor, Reference, monitor_run
 
 __version__ = "0.1.0"
 
@@ -33,7 +34,9 @@ _HOME = {
     "DataError": "errors",
     "Explorer": "views",
     "FinalForecast": "forecast",
+    "Monitor": "watch",
     "Recorder": "store",
+    "Reference": "watch",
     "WorkbenchError": "errors",
     "collapse_report": "collapse",
     "concat_runs": "schema",
@@ -41,6 +44,7 @@ _HOME = {
     "fit_power_law": "laws",
     "fit_surrogate": "forecast",
     "make_runs": "schema",
+    "monitor_run": "watch",
     "normalize": "collapse",
     "notebook": "views",
     "on_progress": "curves",
@@ -60,7 +64,9 @@ __all__ = [
     "DataError",
     "Explorer",
     "FinalForecast",
+    "Monitor",
     "Recorder",
+    "Reference",
     "WorkbenchError",
     "__version__",
     "collapse_report",
@@ -69,6 +75,7 @@ __all__ = [
     "fit_power_law",
     "fit_surrogate",
     "make_runs",
+    "monitor_run",
     "normalize",
     "notebook",
     "on_progress",
