@@ -5,6 +5,7 @@ from __future__ import annotations
 from workbench.cli import (
     data_verbs,
     fit_verb,
+    monitor_verb,
     plan_verb,
     predict_verb,
     schedule_verb,
@@ -18,6 +19,7 @@ __all__ = [
     "data_verbs",
     "fit_verb",
     "main",
+    "monitor_verb",
     "plan_verb",
     "predict_verb",
     "run",
