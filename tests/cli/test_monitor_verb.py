@@ -36,7 +36,8 @@ def call(capsys, place):
     """Return a caller of the verb on that store."""
 
     def invoke(*tokens: str):
-        code = run(["monitor", "--store", str(place / "s"), *tokens])
+        store = () if "--store" in tokens else ("--store", str(place / "s"))
+        code = run(["monitor", *store, *tokens])
         out, err = capsys.readouterr()
         return code, out, err
 
@@ -79,6 +80,16 @@ def test_text_says_what_it_compared_with_and_what_it_cannot_see(call):
     assert out.startswith("N1e+09 follows its family")
     assert "Not seen: faults that began before 10 % of training" in out
     assert "against reference" in out
+
+
+def test_without_a_finished_run_the_rules_that_need_none_still_hold(call, place, tmp_path):
+    lonely = str(tmp_path / "lonely")
+    log = str(place / "log.csv")
+    told = ("--set", "total_steps=8000", "--family", "g")
+    assert run(["import", log, "--store", lonely, *told]) == 0
+    code, out, err = call("--run", "log", "--store", lonely)
+    assert code == 0, err
+    assert "rules that need no reference" in out
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from cyclopts import Parameter
 from workbench.cli.app import app, emit, say
 from workbench.cli.data_verbs import parse_settings
 from workbench.cli.options import AsJson, StorePath, store_path
-from workbench.curves import default_loss
-from workbench.errors import ArgumentError
+from workbench.errors import ArgumentError, DataError
 from workbench.schema import (
     Filter,
     LossName,
@@ -26,6 +25,7 @@ from workbench.schema import (
 from workbench.store import Store, open_store
 from workbench.watch import Alarm, Notifier, Reference
 from workbench.watch.live import INTERVAL_SECONDS, LogSource, StoreSource, watch_source
+from workbench.watch.members import watched_loss
 
 
 @Parameter(name="*")
@@ -71,7 +71,10 @@ def monitor(
     reference: ReferenceOption = (),
     store: StorePath = None,
     live: Live | None = None,
-    loss: Annotated[LossName | None, Parameter(help="Loss to watch.")] = None,
+    loss: Annotated[
+        LossName | None,
+        Parameter(help="Loss to watch; default: the held-out one where it has enough records."),
+    ] = None,
     false_alarm: Annotated[float, Parameter(help="Chance that a healthy run is alarmed.")] = 0.01,
     notify: Annotated[
         tuple[str, ...],
@@ -102,7 +105,7 @@ def monitor(
         found = watch_source(
             source,
             family,
-            loss=_loss(source, family, loss),
+            loss=_loss(_source(run, live, store), family, loss),
             follow=live.follow,
             interval=live.interval,
             until_idle=live.until_idle,
@@ -133,7 +136,7 @@ def _loss(
     if asked is not None:
         return asked
     run = source.look()
-    return "train_loss" if run is None else default_loss(run)
+    return "train_loss" if run is None else watched_loss(run)
 
 
 def _reference(
@@ -159,7 +162,13 @@ def _reference(
     if of_log and not filters:
         return None
     others = _others(open_store(store_path(store)), None if of_log else run, filters)
-    return None if others is None else Reference.from_runs(others, loss=loss)
+    if others is None:
+        return None
+    try:
+        return Reference.from_runs(others, loss=loss)
+    except DataError as error:  # the rules that need none still hold
+        say(f"Watched without a reference: {error}")
+        return None
 
 
 def _others(store: Store, run: str | None, filters: list[Filter]) -> xr.Dataset | None:

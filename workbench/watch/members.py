@@ -9,12 +9,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from workbench.curves import record_progress
+from workbench.curves import default_loss, record_progress, require_loss
 from workbench.curves.kernels import local_linear
 from workbench.errors import DataError
 from workbench.forecast.learning_rate import learning_rate_factors
 from workbench.forecast.prefix import final_levels, warmup_end
-from workbench.schema import LossName, row_bounds, run_names, take_runs
+from workbench.schema import LOSSES, LossName, row_bounds, run_names, take_runs
 from workbench.watch.expected import Controls
 from workbench.watch.kernels_records import (
     BLOCKS,
@@ -27,6 +27,7 @@ from workbench.watch.kernels_records import (
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 GRID: Floats = np.arange(1, BLOCKS + 1) / BLOCKS
+_ENOUGH = 200
 SMOOTHED = 8
 """Half-width, in blocks, of the line that smooths a member's curve: 3 % of the run in all."""
 
@@ -93,6 +94,23 @@ class Members:
         if int(kept.sum()) < 2 or not len(self.position):
             return np.full(len(self.position), np.nan), np.full(len(self.position), np.nan)
         return shared_part(self.deviation[kept])
+
+
+def watched_loss(runs: xr.Dataset) -> LossName:
+    """Return the loss to watch: `default_loss`, or the training loss where it tells far more.
+
+    A held-out loss of a dozen records would hide for long what every step of the training loss
+    shows: it is only watched with 200 finite records a run, or half as many as the training loss.
+    """
+    loss = default_loss(runs)
+    if loss == "train_loss" or "train_loss" not in runs.variables:
+        return loss
+    held_out, trained = (int(np.isfinite(runs[n].to_numpy()).sum()) for n in LOSSES)
+    few = held_out < min(_ENOUGH * runs.sizes["run"], trained / 2)
+    try:
+        return require_loss(runs, "train_loss") if few else loss
+    except DataError:
+        return loss
 
 
 def data_positions(runs: xr.Dataset) -> Ints:

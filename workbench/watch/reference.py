@@ -14,7 +14,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from workbench.curves import default_loss
 from workbench.errors import ArgumentError, DataError
 from workbench.forecast import fit_surrogate
 from workbench.forecast.prefix import as_runs
@@ -24,7 +23,7 @@ from workbench.watch.calibrate import calibrate
 from workbench.watch.expected import Controls, Expectation, Surrogate, expect
 from workbench.watch.kernels_records import BLOCKS, Tail
 from workbench.watch.kernels_state import Wander
-from workbench.watch.members import GRID, Members, gather_members
+from workbench.watch.members import GRID, Members, gather_members, watched_loss
 from workbench.watch.reference_file import read_reference, reference_data, write_reference
 from workbench.watch.thresholds import Thresholds, thresholds_for
 
@@ -67,7 +66,7 @@ class Reference:
             Runs of one family, of any sizes, seeds, τ, TPP and schedules. Unfinished ones only
             tell what the same data does to sister runs.
         loss : {"eval_loss", "train_loss"}, optional
-            Which loss; by default `default_loss`.
+            Which loss; by default `watched_loss`.
         name : str
             For people.
         progress : callable, optional
@@ -83,7 +82,7 @@ class Reference:
             If no run has finished, or a loss is not positive.
         """
         runs = as_runs(runs)
-        loss = default_loss(runs) if loss is None else loss
+        loss = watched_loss(runs) if loss is None else loss
         members = gather_members(runs, loss=loss)
         surrogate, why = _surrogate(runs, members, loss)
         healthy = calibrate(members, surrogate, progress=progress)
