@@ -19,12 +19,15 @@ ALLOWED: dict[str, set[str]] = {"errors": set(), "text": set(), "schema": {"erro
 for position, room in enumerate(SCIENCE):
     ALLOWED[room] = BASE | set(SCIENCE[:position])
 ALLOWED["store"] = ALLOWED["io"] = BASE | {"store", "io"}
-ALLOWED["callbacks"] = BASE | {"store", "io"}
+ALLOWED["watch"] = BASE | set(SCIENCE) | {"store", "io"}
+ALLOWED["callbacks"] = BASE | {"store", "io", "watch"}
 ALLOWED["datasets"] = BASE
 ALLOWED["training"] = BASE | {"recipes", "curves", "store"}
 ALLOWED["accessor"] = BASE | set(SCIENCE)
 ALLOWED["tree"] = BASE | set(SCIENCE) | {"store"}
-BELOW_VIEWS = BASE | set(SCIENCE) | {"store", "io", "datasets", "training", "tree", "accessor"}
+BELOW_VIEWS = (
+    BASE | set(SCIENCE) | {"watch", "store", "io", "datasets", "training", "tree", "accessor"}
+)
 ALLOWED["views"] = BELOW_VIEWS
 ALLOWED["apps"] = ALLOWED["reports"] = BELOW_VIEWS | {"views"}
 ALLOWED["cli"] = BELOW_VIEWS | {"views", "apps", "reports"}
@@ -107,6 +110,7 @@ HEAVY = (
         "import workbench.schema, workbench.curves, workbench.laws, workbench.collapse",
         "import workbench.recipes",
         "import workbench.forecast",
+        "import workbench.watch",
     ],
 )
 def test_import_pulls_in_nothing_heavy(statement):

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from workbench.training import FunctionTask, load_spec, parse_spec, train_family
     from workbench.tree import open
     from workbench.views import Explorer, notebook
+    from workbench.watch import Monitor, Reference, monitor_run
 
 __version__ = "0.1.0"
 
@@ -56,7 +57,9 @@ _HOME = {
     "Explorer": "views",
     "FinalForecast": "forecast",
     "FunctionTask": "training",
+    "Monitor": "watch",
     "Recorder": "store",
+    "Reference": "watch",
     "WorkbenchError": "errors",
     "at_horizon": "laws",
     "choose_schedule_law": "laws",
@@ -79,6 +82,7 @@ _HOME = {
     "fit_surrogate": "forecast",
     "load_spec": "training",
     "make_runs": "schema",
+    "monitor_run": "watch",
     "normalize": "collapse",
     "notebook": "views",
     "on_progress": "curves",
@@ -103,7 +107,9 @@ __all__ = [
     "Explorer",
     "FinalForecast",
     "FunctionTask",
+    "Monitor",
     "Recorder",
+    "Reference",
     "WorkbenchError",
     "__version__",
     "at_horizon",
@@ -127,6 +133,7 @@ __all__ = [
     "fit_surrogate",
     "load_spec",
     "make_runs",
+    "monitor_run",
     "normalize",
     "notebook",
     "on_progress",

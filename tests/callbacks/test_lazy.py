@@ -44,7 +44,7 @@ def test_a_missing_library_is_named(monkeypatch, name, missing, home):
 
 def test_other_names_are_no_callbacks():
     assert wb.callbacks is callbacks
-    assert dir(callbacks) == ["HFCallback", "LightningLogger"]
+    assert dir(callbacks) == ["HFCallback", "HFWatch", "LightningLogger", "LightningWatch"]
     with pytest.raises(AttributeError, match="no attribute 'KerasCallback'"):
         _ = callbacks.KerasCallback
 

@@ -1,6 +1,8 @@
-"""Record what other people's training loops log: one callback each, loaded only when asked for.
+"""Record and watch other people's training loops: loaded only when asked for.
 
-``HFCallback`` is a ``TrainerCallback`` of transformers, ``LightningLogger`` a logger of Lightning.
+``HFCallback`` is a ``TrainerCallback`` of transformers, ``LightningLogger`` a logger of Lightning:
+they record. ``HFWatch`` and ``LightningWatch`` are callbacks that compare the run with its family
+and can stop it; in a loop of one's own that is `workbench.watch.Monitor`.
 """
 
 from __future__ import annotations
@@ -12,13 +14,17 @@ from workbench.errors import DataError
 
 if TYPE_CHECKING:
     from workbench.callbacks.huggingface import HFCallback
+    from workbench.callbacks.huggingface_watch import HFWatch
     from workbench.callbacks.lightning import LightningLogger
+    from workbench.callbacks.lightning_watch import LightningWatch
 
-__all__ = ["HFCallback", "LightningLogger"]
+__all__ = ["HFCallback", "HFWatch", "LightningLogger", "LightningWatch"]
 
 _HOME = {
     "HFCallback": ("huggingface", ("transformers",)),
+    "HFWatch": ("huggingface_watch", ("transformers",)),
     "LightningLogger": ("lightning", ("lightning", "pytorch_lightning")),
+    "LightningWatch": ("lightning_watch", ("lightning", "pytorch_lightning")),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from workbench.cli import (
     data_verbs,
     fit_verb,
+    monitor_verb,
     plan_verb,
     predict_verb,
     report_verb,
@@ -21,6 +22,7 @@ __all__ = [
     "data_verbs",
     "fit_verb",
     "main",
+    "monitor_verb",
     "plan_verb",
     "predict_verb",
     "report_verb",
