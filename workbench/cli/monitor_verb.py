@@ -10,9 +10,9 @@ import xarray as xr
 from cyclopts import Parameter
 
 from workbench.cli.app import app, emit, say
-from workbench.cli.data_verbs import parse_settings
 from workbench.cli.options import AsJson, StorePath, store_path
 from workbench.errors import ArgumentError, DataError
+from workbench.io.settings import parse_settings
 from workbench.schema import (
     Filter,
     LossName,
