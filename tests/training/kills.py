@@ -63,11 +63,11 @@ def write_spec(path, *, share=1.0):
     return path
 
 
-def start(spec, store, *options, **environment):
+def start(spec, store, *options, processes=2, **environment):
     """Start the command in a process group of its own."""
     command = [sys.executable, "-c", COMMAND, "train", str(spec), "--store", str(store), "--json"]
     return subprocess.Popen(
-        [*command, "--processes", "2", "--checkpoint-seconds", "0.3", *options],
+        [*command, "--processes", str(processes), "--checkpoint-seconds", "0.3", *options],
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -76,7 +76,8 @@ def test_a_worker_is_killed(undisturbed, tmp_path, launcher):
 def test_the_driver_is_killed_and_the_command_run_again(undisturbed, tmp_path, launcher):
     spec, expected = undisturbed
     path = tmp_path / "runs"
-    process = start(spec, path, "--launcher", launcher)
+    # One process: the second batch has not begun when the first has points in the store.
+    process = start(spec, path, "--launcher", launcher, processes=1)
     try:
         await_records(path, process, beyond=500)
         orphans = workers_of(process.pid)
@@ -98,7 +99,8 @@ def test_the_driver_is_killed_and_the_command_run_again(undisturbed, tmp_path, l
 def test_ctrl_c_leaves_a_family_that_goes_on_where_it_was(undisturbed, tmp_path, launcher):
     spec, expected = undisturbed
     path = tmp_path / "runs"
-    process = start(spec, path, "--launcher", launcher)
+    # One process: the second batch has not begun when the first has points in the store.
+    process = start(spec, path, "--launcher", launcher, processes=1)
     try:
         await_records(path, process, beyond=500)
         os.killpg(process.pid, signal.SIGINT)
