@@ -53,7 +53,13 @@ tau = 0.2
 tpp = {wide}
 seed = [0, 1]
 """
-COMMAND = "from workbench.cli import main; main()"
+# Whoever starts tests in the background has them, and what they start, ignore Ctrl-C.
+COMMAND = """
+import signal
+from workbench.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
 
 
 def write_spec(path, *, share=1.0):
