@@ -43,6 +43,16 @@ def test_what_is_typed_takes_the_recipes_place():
     assert "--batch-size 512000 --warmup-fraction 0.05" in model.command()
 
 
+def test_no_warm_up_can_be_asked_for():
+    model = PlannerModel(no_runs())
+    model.warmup = "0"
+    assert model.plan() == plan_run(1e9, tpp=20, overrides=Overrides(warmup_fraction=0.0))
+    for text in ("many", "1", "nan", "-0.1"):
+        model.warmup = text
+        with pytest.raises(ArgumentError, match="share of the run from 0 to below 1"):
+            model.plan()
+
+
 def test_python_on_the_page_gives_the_same_plan():
     model = PlannerModel(no_runs())
     model.param.update(size=8.5, batch="1M")

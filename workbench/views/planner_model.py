@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,7 +11,7 @@ import param
 import xarray as xr
 from numpy.typing import NDArray
 
-from workbench.errors import DataError, WorkbenchError
+from workbench.errors import ArgumentError, DataError, WorkbenchError
 from workbench.forecast.planned import SAME_TPP, PlannedLoss, predict_planned
 from workbench.recipes import (
     ACCELERATORS,
@@ -98,7 +99,7 @@ class PlannerModel(param.Parameterized):
             If a field holds no number it can take.
         """
         batch = parse_count(self.batch, name="Batch") if self.batch.strip() else None
-        warmup = parse_count(self.warmup, name="Warm-up") if self.warmup.strip() else None
+        warmup = _share(self.warmup) if self.warmup.strip() else None
         return Overrides(batch_size=batch, warmup_fraction=warmup)
 
     def plan(self) -> Plan:
@@ -185,6 +186,17 @@ class PlannerModel(param.Parameterized):
             return {}
         names = ("batch_size", "warmup_fraction")
         return {n: f"{getattr(given, n):g}" for n in names if getattr(given, n) is not None}
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < 1:
+        msg = f"Warm-up takes a share of the run from 0 to below 1, such as 0.1, found {text!r}."
+        raise ArgumentError(msg)
+    return value
 
 
 def _rounded(decades: float) -> float:
