@@ -52,7 +52,9 @@ def test_a_wrong_filter_is_said_and_the_table_stays(store, where):
     page.model.where = where
     assert where.split("=")[0] in page.count.html
     assert page.table.value is before
+    assert page.download.disabled
     page.model.where = ""
+    assert not page.download.disabled
     assert "runs" in page.count.html
 
 
@@ -147,6 +149,14 @@ def test_export_of_nothing_is_an_error(store):
         model.export("NetCDF")
     with pytest.raises(ArgumentError, match="kind"):
         model.export("pickle")
+
+
+def test_an_export_that_fails_is_said_on_the_page(store):
+    page = DataPage(store)
+    page.model.param.update(where="seed=99")
+    with pytest.raises(DataError):
+        page.download.callback()
+    assert "Nothing was exported" in page.report.html
 
 
 def test_health_counts_and_a_damaged_store_says_its_problem(store):

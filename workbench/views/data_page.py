@@ -175,6 +175,7 @@ class DataPage(pn.viewable.Viewer):
                 '<div class="group">Runs</div>'
                 f'<p role="alert"><span class="tag no">Filter</span> {escape(str(error))}</p>'
             )
+            self.download.disabled = True
             return
         self.count.html = f'<div class="group">{plural(len(table), "run")}</div>'
         self.table.value = as_shown(table)
@@ -213,7 +214,11 @@ class DataPage(pn.viewable.Viewer):
         self.download.filename = f"curves{EXPORTS[event.new]}"
 
     def _exported(self) -> BytesIO:
-        return self.model.export(self.export_kind.value)
+        try:
+            return self.model.export(self.export_kind.value)
+        except WorkbenchError as error:
+            self._told(cards.error_html("Nothing was exported", str(error)))
+            raise
 
     def _check(self) -> None:
         try:
